@@ -1,0 +1,91 @@
+"""One restart, many claims: specs that need the broker to go down share the fall.
+
+A spec declared with ``across=`` is a generator. When the first of them is due, all that wait for the same fault on
+the same broker are run up to their ``yield``, the fault happens once, and each goes on when its turn comes.
+"""
+
+import inspect
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+from workqueue.broker import Broker
+from workqueue.broker.errors import BrokerError
+from workqueue.guarantee.evidence import Evidence
+from workqueue.guarantee.stage import Stage
+from workqueue.guarantee.verdict import Unknown
+
+
+class Scene:
+    """One such spec on its stage: prepared, waiting for the fault, or finished."""
+
+    def __init__(self, function: Callable[..., Generator[None, None, None]], stage: Stage) -> None:
+        self.stage = stage
+        self._function = function
+        self._generator: Generator[None, None, None] | None = None
+        self._error: BaseException | None = None
+
+    def prepare(self) -> None:
+        """Run it up to its ``yield``. What it raises is kept for its own turn."""
+        try:
+            arguments = {name: getattr(self.stage, name) for name in inspect.signature(self._function).parameters}
+            self._generator = self._function(**arguments)
+            next(self._generator)
+        except Exception as error:  # noqa: BLE001 - judged when its turn comes
+            self._error = error
+
+    def fail(self, error: BaseException) -> None:
+        """Let it end with this error, unless it has one of its own."""
+        self._error = self._error or error
+
+    def finish(self) -> None:
+        """Run the rest of it."""
+        if self._error is not None:
+            raise self._error
+        if self._generator is None:
+            raise Unknown("the spec was not prepared before the broker went down")
+        try:
+            next(self._generator)
+        except StopIteration:
+            return
+        raise TypeError("a spec with across= yields once")
+
+
+class Crossing:
+    """One fault that many scenes wait for."""
+
+    def __init__(self, kind: str, broker: Broker, scenes: Sequence[Scene]) -> None:
+        self._kind = kind
+        self._broker = broker
+        self._scenes = scenes
+        self._happened = False
+
+    def happen(self) -> None:
+        """Prepare all scenes and bring the broker down and up again; only the first call does it."""
+        if self._happened:
+            return
+        self._happened = True
+        for scene in self._scenes:
+            scene.prepare()
+        try:
+            what = self._fall()
+            self._broker.start()
+        except BrokerError as error:
+            for scene in self._scenes:
+                scene.fail(Unknown(f"the broker did not come through the {self._kind}: {error}"))
+            return
+        for scene in self._scenes:
+            scene.stage.broker_went_down()
+            scene.stage.evidence.note("broker", what)
+            scene.stage.evidence.note("broker", "started again on the same data, and answered")
+
+    def _fall(self) -> str:
+        if self._kind == "kill":
+            self._broker.kill()
+            return "got SIGKILL; its process is gone"
+        self._broker.stop()
+        return "stopped gracefully; its process is gone"
+
+
+def scene_of(function: Any, broker: Broker, queue_type: str) -> Scene:
+    """A scene for a spec declared with ``across=``, not yet prepared."""
+    return Scene(function.workqueue_generator, Stage(broker, queue_type, Evidence()))

@@ -1,0 +1,97 @@
+"""A queue under test, as specs see it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pika.exceptions import ChannelClosedByBroker
+
+from workqueue.guarantee.verdict import Unknown
+from workqueue.guarantee.waiting import PATIENCE
+
+if TYPE_CHECKING:
+    from workqueue.guarantee.stage import Stage
+
+_FENCE = "the last message; nothing in the queue comes after it"
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """A message that was taken out of the queue.
+
+    :param task: the body.
+    :param redelivered: the broker's flag.
+    """
+
+    task: str
+    redelivered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What ``rabbitmqctl list_queues name messages_ready messages_unacknowledged`` says of a queue."""
+
+    ready: int
+    unacknowledged: int
+
+
+@dataclass(frozen=True, eq=False)
+class Queue:
+    """A queue that a spec declared.
+
+    :param name: its name, random.
+    :param durable: as declared.
+    :param arguments: as declared, ``x-queue-type`` included.
+    """
+
+    stage: "Stage" = field(repr=False)
+    name: str
+    durable: bool
+    arguments: Mapping[str, Any]
+
+    def exists(self) -> bool:
+        """Whether the broker knows it."""
+        try:
+            self.ready()
+        except ChannelClosedByBroker as error:
+            if error.reply_code == 404:
+                return False
+            raise
+        return True
+
+    def ready(self) -> int:
+        """How many messages are ready: neither delivered nor expired. Passive declare asks the queue itself."""
+        with self.stage.channel() as channel:
+            return int(channel.queue_declare(self.name, passive=True).method.message_count)
+
+    def counts(self) -> Counts:
+        """What the tutorial's own command says: ``rabbitmqctl list_queues name messages_ready …``."""
+        listing = self.stage.broker.ctl("list_queues", "name", "messages_ready", "messages_unacknowledged")
+        for line in listing.splitlines():
+            columns = line.split("\t")
+            if columns[0] == self.name:
+                return Counts(int(columns[1]), int(columns[2]))
+        raise Unknown(f"rabbitmqctl list_queues does not show {self.name}:\n{listing}")
+
+    def drain(self) -> list[Drained]:
+        """Take out and ack everything, in the order in which the broker sends it.
+
+        Counters lag on quorum queues (0 after a restart until a leader is elected), so this does not trust them: it
+        publishes a last message and reads until that one comes.
+
+        :raises Unknown: if that one does not come in time.
+        """
+        self.stage.publish(_FENCE, queue=self)
+        with self.stage.channel() as channel:
+            drained = []
+            for method, _, body in channel.consume(self.name, inactivity_timeout=PATIENCE):
+                if method is None or body is None:
+                    raise Unknown(f"the last message did not come out of {self.name} within {PATIENCE:g} s")
+                channel.basic_ack(method.delivery_tag)
+                if body.decode() == _FENCE:
+                    break
+                drained.append(Drained(body.decode(), bool(method.redelivered)))
+            channel.cancel()
+            # Acks are asynchronous, and acks that precede a close can be lost: have an answer before closing.
+            channel.queue_declare(self.name, passive=True)
+        return drained

@@ -1,0 +1,185 @@
+"""The stage on which a spec plays: one broker, one queue type, and everything that the spec brings on.
+
+Each spec has its own; what it declared and started is gone when the spec ends.
+"""
+
+import contextlib
+import secrets
+import urllib.parse
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import pika
+import pika.adapters.blocking_connection as blocking
+from pika.exceptions import AMQPError, UnroutableError
+
+from workqueue.broker import Broker, Capability
+from workqueue.guarantee.actor import Options
+from workqueue.guarantee.evidence import Evidence
+from workqueue.guarantee.queues import Queue
+from workqueue.guarantee.verdict import NotApplicable, Unknown
+from workqueue.guarantee.workers import Worker
+from workqueue.warden import get_warden
+from workqueue.wire.proxy import Proxy
+
+
+class Stage:
+    """What a spec has to work with. The parameters of a spec are the names of what is public here."""
+
+    def __init__(self, broker: Broker, queue_type: str, evidence: Evidence) -> None:
+        self.broker = broker
+        self.queue_type = queue_type
+        self.evidence = evidence
+        self._resources = contextlib.ExitStack()
+        self._control: blocking.BlockingConnection | None = None
+        self._cast = 0
+
+    @property
+    def stage(self) -> "Stage":
+        """Itself, for specs that need more than one of its parts."""
+        return self
+
+    @cached_property
+    def queue(self) -> Queue:
+        """A durable queue of the type under test, empty."""
+        return self.declare()
+
+    def declare(self, *, durable: bool = True, **arguments: Any) -> Queue:
+        """Declare another queue of the type under test.
+
+        :param arguments: optional queue arguments, with ``_`` for ``-``: ``x_message_ttl=500``.
+        """
+        name = f"wq-{secrets.token_hex(6)}"
+        queue = Queue(
+            self,
+            name,
+            durable,
+            {"x-queue-type": self.queue_type} | {key.replace("_", "-"): value for key, value in arguments.items()},
+        )
+        if self.broker.about.provider == "external":
+            get_warden().own_queue(self.broker.url, name)
+        with self.channel() as channel:
+            channel.queue_declare(name, durable=durable, arguments=dict(queue.arguments))
+        self._resources.callback(self._delete, name)
+        return queue
+
+    def connect(self, *, heartbeat: int = 0, proxy: Proxy | None = None) -> blocking.BlockingConnection:
+        """Open a connection of the spec's own; it is closed when the spec ends.
+
+        :param heartbeat: seconds; 0 disables heartbeats, since specs do not turn the I/O loop while they wait.
+        """
+        parameters = pika.URLParameters(self.url(heartbeat=heartbeat, proxy=proxy))
+        connection = blocking.BlockingConnection(parameters)
+        self._resources.callback(_close, connection)
+        return connection
+
+    @contextlib.contextmanager
+    def channel(self) -> Iterator[blocking.BlockingChannel]:
+        """A channel for a moment, on a connection that the spec shares."""
+        if self._control is None or not self._control.is_open:
+            self._control = self.connect()
+        channel = self._control.channel()
+        try:
+            yield channel
+        finally:
+            if channel.is_open:
+                channel.close()
+
+    def publish(
+        self, *tasks: str, queue: Queue | None = None, persistent: bool = True, ttl: int | None = None
+    ) -> list[str]:
+        """Publish tasks, in order, each confirmed by the broker; returns them.
+
+        :param persistent: delivery mode 2, as the tutorial's ``new_task.py`` has it.
+        :param ttl: per-message TTL in milliseconds.
+        :raises Unknown: if the broker does not take one.
+        """
+        target = (queue or self.queue).name
+        properties = pika.BasicProperties(
+            delivery_mode=2 if persistent else 1, expiration=None if ttl is None else str(ttl)
+        )
+        with self.channel() as channel:
+            channel.confirm_delivery()
+            for task in tasks:
+                try:
+                    channel.basic_publish("", target, task.encode(), properties, mandatory=True)
+                except (AMQPError, UnroutableError) as error:
+                    raise Unknown(f"the broker did not take {task!r}: {error!r}") from error
+        self.evidence.note("producer", f"published and confirmed {len(tasks)}: {_shortened(tasks)}")
+        return list(tasks)
+
+    def workers(
+        self, count: int, *, queue: Queue | None = None, heartbeat: int | None = None, proxy: Proxy | None = None,
+        **options: Any,
+    ) -> list[Worker]:
+        """Start worker processes and wait until each consumes; they started consuming in the order of the list.
+
+        :param heartbeat: seconds that the workers ask for (default: what the broker suggests).
+        :param proxy: what they connect through.
+        :param options: see `workqueue.guarantee.actor.Options`.
+        """
+        url = self.url(heartbeat=heartbeat, proxy=proxy)
+        started = []
+        for _ in range(count):
+            self._cast += 1
+            work = Options(queue=(queue or self.queue).name, **options)
+            worker = Worker(f"worker {self._cast}", url, work, get_warden(), self.evidence)
+            self._resources.callback(worker.dispose)
+            started.append(worker)
+        for worker in started:
+            worker.consume()
+        return started
+
+    def worker(self, **options: Any) -> Worker:
+        """Start one worker; see `workers`."""
+        return self.workers(1, **options)[0]
+
+    def proxy(self) -> Proxy:
+        """A relay to the broker that can be frozen."""
+        parsed = urllib.parse.urlsplit(self.broker.url)
+        if parsed.scheme != "amqp":
+            raise NotApplicable("the relay in between would break the TLS host name")
+        return self._resources.enter_context(Proxy(parsed.hostname or "localhost", parsed.port or 5672))
+
+    def url(self, *, heartbeat: int | None = None, proxy: Proxy | None = None) -> str:
+        """The broker's URL (with its password), changed as asked."""
+        parsed = urllib.parse.urlsplit(self.broker.url)
+        if proxy is not None:
+            credentials = parsed.netloc.rpartition("@")[0]
+            parsed = parsed._replace(netloc=f"{credentials}@127.0.0.1:{proxy.port}" if credentials else f"127.0.0.1:{proxy.port}")
+        if heartbeat is not None:
+            query = [(k, v) for k, v in urllib.parse.parse_qsl(parsed.query) if k != "heartbeat"]
+            parsed = parsed._replace(query=urllib.parse.urlencode([*query, ("heartbeat", heartbeat)]))
+        return parsed.geturl()
+
+    def needs(self, *needs: str) -> None:
+        """Say that the spec is not applicable on a broker that cannot do all of these."""
+        if missing := [need for need in needs if Capability(need) not in self.broker.capabilities]:
+            raise NotApplicable(f"{self.broker.spec} cannot: {', '.join(missing)}")
+
+    def broker_went_down(self) -> None:
+        """Forget the shared connection: the broker that it led to is gone."""
+        self._control = None
+
+    def close(self) -> None:
+        """End and remove everything that the spec brought on."""
+        self._resources.close()
+
+    def _delete(self, name: str) -> None:
+        with contextlib.suppress(AMQPError), self.channel() as channel:
+            channel.queue_delete(name)
+        if self.broker.about.provider == "external":
+            get_warden().disown_queue(self.broker.url, name)
+
+
+def _close(connection: blocking.BlockingConnection) -> None:
+    # A spec may have broken it on purpose, and then there is nothing to say goodbye to.
+    with contextlib.suppress(AMQPError):
+        if connection.is_open:
+            connection.close()
+
+
+def _shortened(tasks: Sequence[str]) -> str:
+    shown = ", ".join(repr(task) for task in tasks[:5])
+    return shown if len(tasks) <= 5 else f"{shown}, … {tasks[-1]!r}"

@@ -1,0 +1,242 @@
+"""Worker processes as specs see them: what each received, started and finished, and ways to end it."""
+
+import dataclasses
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from workqueue.guarantee.actor import URL_VARIABLE, Options
+from workqueue.guarantee.evidence import Evidence
+from workqueue.guarantee.verdict import Broken, Unknown
+from workqueue.guarantee.waiting import PATIENCE, barrier, claim
+from workqueue.warden import Warden
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A delivery as a worker saw it.
+
+    :param task: the body.
+    :param redelivered: the broker's flag.
+    :param at: :func:`time.monotonic` reading when it arrived.
+    """
+
+    task: str
+    redelivered: bool
+    at: float
+
+
+class Worker:
+    """A worker in a process of its own (see `workqueue.guarantee.actor`)."""
+
+    def __init__(self, name: str, url: str, options: Options, warden: Warden, evidence: Evidence) -> None:
+        self.name = name
+        self.options = options
+        self._evidence = evidence
+        self._lock = threading.Lock()
+        self._events: list[dict[str, Any]] = []
+        stdin, self._stdin = os.pipe()
+        self._stdout, stdout = os.pipe()
+        try:
+            self._process = warden.spawn(
+                [sys.executable, "-m", "workqueue.guarantee.actor", json.dumps(dataclasses.asdict(options))],
+                env={**os.environ, URL_VARIABLE: url},
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stdout,
+            )
+        finally:
+            os.close(stdin)
+            os.close(stdout)
+        self._reader = threading.Thread(target=self._read, name=f"reader of {name}", daemon=True)
+        self._reader.start()
+
+    def __repr__(self) -> str:
+        state = "running" if self._process.returncode is None else f"ended with {self._process.returncode}"
+        return f"<{self.name} {state}, received {self.tasks}, done {self.done}>"
+
+    # What it saw and did
+
+    @property
+    def received(self) -> list[Received]:
+        """What the broker sent it, in order."""
+        return [Received(e["task"], e["redelivered"], e["at"]) for e in self._named("received")]
+
+    @property
+    def tasks(self) -> list[str]:
+        """The bodies of what the broker sent it, in order."""
+        return [delivery.task for delivery in self.received]
+
+    @property
+    def started(self) -> list[str]:
+        """The tasks it began to work on, in order."""
+        return [event["task"] for event in self._named("started")]
+
+    @property
+    def done(self) -> list[str]:
+        """The tasks it finished (and acked, unless its options say otherwise), in order."""
+        return [event["task"] for event in self._named("done")]
+
+    @property
+    def most_held_at_once(self) -> int:
+        """The largest number of deliveries that it had received and not finished at one moment."""
+        held = most = 0
+        for event in self._snapshot():
+            held += {"received": 1, "done": -1}.get(event["event"], 0)
+            most = max(most, held)
+        return most
+
+    def finished_at(self, task: str) -> float:
+        """When it finished a task: a :func:`time.monotonic` reading."""
+        return next(float(event["at"]) for event in self._named("done") if event["task"] == task)
+
+    # Barriers: what the harness needs; a miss is *unknown*
+
+    def consume(self) -> None:
+        """Tell it to consume, and wait until the broker has confirmed its subscription."""
+        self._barrier(f"{self.name} has a channel", lambda: self._named("ready"))
+        self._command("consume")
+        self._barrier(f"{self.name} consumes", lambda: self._named("consuming"))
+
+    def wait_until_started(self, task: str) -> None:
+        """Wait until it works on a task, so that a fault lands while it holds it."""
+        self._barrier(f"{self.name} starts {task!r}", lambda: task in self.started)
+
+    def wait_until_holding(self, count: int) -> None:
+        """Wait until the broker has sent it so many tasks."""
+        self._barrier(f"{self.name} holds {count} tasks", lambda: len(self.received) >= count)
+
+    def sync(self) -> int:
+        """Wait until everything that the broker has sent it so far has arrived; the queue's ready count then."""
+        before = len(self._named("synced"))
+        self._command("sync")
+        self._barrier(f"{self.name} hears from the broker", lambda: len(self._named("synced")) > before)
+        return int(self._named("synced")[before]["ready"])
+
+    def finish(self) -> str:
+        """Let it finish the task in hand (it works with ``hold``); returns that task."""
+        before = len(self.done)
+        self._barrier(f"{self.name} has a task in hand", lambda: len(self.started) > before)
+        self._command("finish")
+        self._barrier(f"{self.name} finishes the task in hand", lambda: len(self.done) > before)
+        return self.done[before]
+
+    # Claims: what the broker promised; a miss is *broken*
+
+    def receives(self, *tasks: str, within: float | None = None) -> list[Received]:
+        """Claim that the broker sends it all of these tasks; returns its first delivery of each."""
+        claim(f"{self.name} receives {list(tasks)}", lambda: set(tasks) <= set(self.tasks), within=within)
+        return [next(each for each in self.received if each.task == task) for task in tasks]
+
+    def finishes(self, *tasks: str, within: float | None = None) -> None:
+        """Claim that it gets these tasks, and finishes them."""
+        claim(f"{self.name} gets and finishes {list(tasks)}", lambda: set(tasks) <= set(self.done), within=within)
+
+    # Ends; each returns when it has landed
+
+    def kill(self) -> None:
+        """SIGKILL; returns when the process is gone."""
+        self._end(signal.SIGKILL)
+
+    def interrupt(self) -> None:
+        """Ctrl+C (SIGINT); returns when the process is gone."""
+        self._end(signal.SIGINT)
+
+    def close_channel(self) -> None:
+        """Close its channel, as a worker does that goes on with another."""
+        self._command("close-channel")
+        self._barrier(f"{self.name} closes its channel", lambda: self._named("channel-closed"))
+        self._evidence.note(self.name, "closed its channel")
+
+    def close_connection(self) -> None:
+        """Close its connection properly and end."""
+        self._command("close-connection")
+        self._wait_gone("its connection was closed")
+
+    def dispose(self) -> None:
+        """End it, whatever it is doing, and free its pipes."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait(PATIENCE)
+        os.close(self._stdin)
+        self._reader.join()
+        os.close(self._stdout)
+
+    def _end(self, number: signal.Signals) -> None:
+        if (status := self._process.poll()) is not None:
+            raise Unknown(f"{self.name} had already ended (status {status}) before {number.name} was sent")
+        self._process.send_signal(number)
+        self._wait_gone(f"{number.name} was sent to process {self._process.pid}")
+
+    def _wait_gone(self, what: str) -> None:
+        try:
+            status = self._process.wait(PATIENCE)
+        except TimeoutError as error:
+            raise Unknown(f"{self.name} is still there {PATIENCE:g} s after {what}") from error
+        self._evidence.note(self.name, f"{what}; it is gone (status {status})")
+
+    def _command(self, command: str) -> None:
+        try:
+            os.write(self._stdin, command.encode() + b"\n")
+        except BrokenPipeError as error:
+            raise Unknown(f"{self!r} cannot be told to {command}: it has ended") from error
+
+    def _barrier(self, what: str, condition: Any) -> None:
+        try:
+            barrier(what, condition)
+        except Unknown as error:
+            raise Unknown(f"{error}; {self!r}; {self._last_words()}") from None
+
+    def _last_words(self) -> str:
+        return " | ".join(str(event.get("why") or event.get("text") or event["event"]) for event in self._snapshot()[-5:])
+
+    def _snapshot(self) -> list[dict[str, Any]]:
+        with self._lock:
+            return list(self._events)
+
+    def _named(self, name: str) -> list[dict[str, Any]]:
+        return [event for event in self._snapshot() if event["event"] == name]
+
+    def _read(self) -> None:
+        with open(self._stdout, encoding="utf-8", errors="replace", closefd=False) as lines:  # noqa: PTH123 - an fd
+            for line in lines:
+                self._keep(line)
+
+    def _keep(self, line: str) -> None:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            event = {"event": "said", "text": line.rstrip()}  # a traceback, say: worth showing
+        with self._lock:
+            self._events.append(event)
+        if event["event"] in _TOLD:
+            self._evidence.note(self.name, _TOLD[event["event"]].format_map(_Lenient(event)), at=event["at"])
+
+
+class _Lenient(dict[str, Any]):
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+_TOLD: Mapping[str, str] = {
+    "consuming": "consumes",
+    "received": "received {task!r}, redelivered={redelivered}",
+    "done": "done {task!r}",
+    "cancelled-by-broker": "its consumer was cancelled by the broker",
+    "channel-closed": "its channel closed: {reason}",
+    "leaving": "leaves: {why}",
+}
+
+
+def nobody_receives_twice(workers: list[Worker], tasks: list[str]) -> None:
+    """Claim that the workers together received each task exactly once, and none marked as redelivered."""
+    seen = [delivery for worker in workers for delivery in worker.received]
+    if sorted(each.task for each in seen) != sorted(tasks):
+        raise Broken(f"of {tasks} the workers received {[worker.tasks for worker in workers]}")
+    if again := [each.task for each in seen if each.redelivered]:
+        raise Broken(f"{again} came marked as redelivered, and nobody had seen them before")

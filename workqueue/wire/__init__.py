@@ -1,0 +1,1 @@
+"""Between a client and a broker: what the network does to them."""
