@@ -5,8 +5,8 @@
     with source.start() as broker:
         ...  # broker.url
 
-A provider is a module with `source(spec, *, progress, restart_command) -> Source`, which parses what follows the scheme
-and raises `SpecError` or `Unavailable`. It is imported when it is asked for.
+A provider is a module with `source(spec, *, progress, restart_command) -> Source`, which parses what
+follows the scheme and raises `SpecError` or `Unavailable`. It is imported when it is asked for.
 """
 
 import importlib
@@ -46,8 +46,9 @@ def resolve(
 ) -> Source:
     """Return the source that `spec` names; `auto` decides here.
 
-    `restart_command` restarts a broker that is not ours, and is of no use to the other providers. Raises `SpecError`
-    for a spec that says nothing to us, and `Unavailable` when it is clear at once that it cannot be had.
+    `restart_command` restarts a broker that is not ours, and is of no use to the other providers. Raises
+    `SpecError` for a spec that says nothing to us, and `Unavailable` when it is clear at once that it
+    cannot be had.
     """
     scheme, _, _ = spec.partition(":")
     module = _PROVIDERS.get(scheme)

@@ -14,11 +14,11 @@ class SpecError(BrokerError):
     """A `--broker` spec that is malformed, or that names no provider."""
 
 
-class Unavailable(BrokerError):
-    """The broker cannot be had: nothing installed, no such release or image, unreachable, or it refuses us."""
+class Unavailable(BrokerError):  # noqa: N818 - a fact about the broker
+    """It cannot be had: nothing installed, no such release or image, unreachable, or it refuses us."""
 
 
-class StartFailed(BrokerError):
+class StartFailed(BrokerError):  # noqa: N818 - what happened
     """A node exited or was not ready in time. `log` is the end of what it logged."""
 
     def __init__(self, message: str, log: str = "") -> None:
@@ -26,7 +26,7 @@ class StartFailed(BrokerError):
         self.log = log
 
 
-class CtlFailed(BrokerError):
+class CtlFailed(BrokerError):  # noqa: N818 - what happened
     """A `rabbitmqctl` command ended with a status other than 0."""
 
     def __init__(self, argv: Sequence[str], status: int, output: str) -> None:

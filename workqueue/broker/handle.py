@@ -1,4 +1,4 @@
-"""What every provider hands out: a `Source` that can prepare and start brokers, and the `Broker` it starts."""
+"""What every provider hands out: a `Source` that prepares and starts brokers, and the `Broker` it starts."""
 
 import abc
 import dataclasses
@@ -50,8 +50,8 @@ def _quick_ticks() -> Mapping[str, str]:
 class NodeConfig:
     """How a node of ours is configured.
 
-    The default makes the broker look at its timers every second instead of every minute (consumer timeouts) or every
-    five seconds (quorum queues), so that specs can observe them within seconds.
+    The default makes the broker look at its timers every second instead of every minute (consumer timeouts)
+    or every five seconds (quorum queues), so that specs can observe them within seconds.
     """
 
     settings: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -84,7 +84,7 @@ class Broker(abc.ABC):
         raise NotImplementedError(f"{self.spec} cannot be killed from here")
 
     def start(self) -> None:
-        """Start it again on the same address and data; returns when a handshake and a declared queue succeeded.
+        """Start it again on the same address and data; returns when handshake and declared queue succeeded.
 
         Raises `StartFailed` when it is not ready in time.
         """
@@ -131,14 +131,14 @@ class Source(abc.ABC):
     why: str | None = None
     """Why this one was chosen, where the spec left the choice to us."""
 
-    def prepare(self, progress: Progress = silent) -> None:
+    def prepare(self, progress: Progress = silent) -> None:  # noqa: B027 - nothing to do is the default
         """Do what can take long or fail before the first start: fetch, unpack, pull, see whether it answers.
 
         Idempotent, and safe to be called by several processes at once. Raises `Unavailable`.
         """
 
     @abc.abstractmethod
-    def start(self, config: NodeConfig = NodeConfig()) -> Broker:  # noqa: B008 - frozen
+    def start(self, config: NodeConfig = NodeConfig()) -> Broker:
         """Start a broker and return when it is ready. Raises `StartFailed` or `Unavailable`."""
 
     def __repr__(self) -> str:
