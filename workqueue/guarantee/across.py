@@ -75,8 +75,8 @@ class Crossing:
             return
         for scene in self._scenes:
             scene.stage.broker_went_down()
-            scene.stage.evidence.note("broker", what)
-            scene.stage.evidence.note("broker", "started again on the same data, and answered")
+            scene.stage.evidence.proof("broker", what)
+            scene.stage.evidence.proof("broker", "started again on the same data, and answered")
 
     def _fall(self) -> str:
         if self._kind == "kill":

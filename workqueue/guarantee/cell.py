@@ -52,6 +52,6 @@ def cell(
         "reason": outcome.reason,
         "trials": 1,
         "duration": round(outcome.duration, 3),
-        "evidence": [f"{note.who}: {note.what}" for note in evidence.notes if note.who in ("broker", "measured")],
+        "evidence": [f"{note.who}: {note.what}" for note in evidence.notes if note.proves],
         "timeline": [dataclasses.asdict(note) for note in evidence.timeline()],
     }

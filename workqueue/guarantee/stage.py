@@ -17,6 +17,8 @@ from pika.exceptions import AMQPError, UnroutableError
 from workqueue.broker import Broker, Capability
 from workqueue.guarantee.actor import Options
 from workqueue.guarantee.evidence import Evidence
+from workqueue.guarantee.producers import Producer
+from workqueue.guarantee.programs import Program
 from workqueue.guarantee.queues import Queue
 from workqueue.guarantee.verdict import NotApplicable, Unknown
 from workqueue.guarantee.workers import Worker
@@ -135,12 +137,55 @@ class Stage:
         """Start one worker; see `workers`."""
         return self.workers(1, **options)[0]
 
+    def start(self, *command: str) -> Program:
+        """Start a ``workqueue`` command, such as ``start("worker", "--prefetch", "1")``, on this broker."""
+        self._cast += 1
+        program = Program(
+            f"workqueue {command[0]} ({self._cast})",
+            ["-m", "workqueue", *command],
+            {"WORKQUEUE_URL": self.url()},
+            get_warden(),
+            self.evidence,
+        )
+        self._resources.callback(program.dispose)
+        return program
+
+    def run(self, *command: str) -> Program:
+        """Run a ``workqueue`` command to its end."""
+        program = self.start(*command)
+        program.wait_until_ended()
+        return program
+
+    def keep_publishing(self, queue: Queue, *, confirm: bool) -> Producer:
+        """Start a producer that publishes until its connection is cut."""
+        producer = Producer(self.url(heartbeat=0), queue.name, confirm=confirm)
+        self._resources.callback(producer.stop)
+        return producer
+
     def proxy(self) -> Proxy:
         """A relay to the broker that can be frozen."""
         parsed = urllib.parse.urlsplit(self.broker.url)
         if parsed.scheme != "amqp":
             raise NotApplicable("the relay in between would break the TLS host name")
         return self._resources.enter_context(Proxy(parsed.hostname or "localhost", parsed.port or 5672))
+
+    @contextlib.contextmanager
+    def compressed_ack_timeout(self, *, seconds: float) -> Iterator[float]:
+        """Shorten the acknowledgement timeout that the broker has by default, if it has one.
+
+        It takes effect for channels and consumers that begin inside; yields the timeout in seconds.
+        """
+        default = self.broker.ctl("eval", "application:get_env(rabbit, consumer_timeout).").strip()
+        self.evidence.proof("broker", f"has consumer_timeout = {default} by default")
+        if default == "undefined":
+            yield seconds
+            return
+        value = default.removeprefix("{ok,").removesuffix("}")
+        self.broker.ctl("eval", f"application:set_env(rabbit, consumer_timeout, {seconds * 1000:.0f}).")
+        try:
+            yield seconds
+        finally:
+            self.broker.ctl("eval", f"application:set_env(rabbit, consumer_timeout, {value}).")
 
     def url(self, *, heartbeat: int | None = None, proxy: Proxy | None = None) -> str:
         """The broker's URL (with its password), changed as asked."""

@@ -5,10 +5,13 @@ promised*, and a missed deadline means that the guarantee is broken; :func:`barr
 needs*, and a missed deadline means that nothing can be said.
 """
 
+import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
+
+from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from workqueue.guarantee.verdict import Broken, Unknown
 
@@ -54,3 +57,37 @@ def barrier(what: str, condition: Callable[[], T], *, within: float | None = Non
     if not value:
         raise Unknown(f"the harness waited {seconds:g} s in vain: {what} (last seen: {value!r})")
     return value
+
+
+def watch(seconds: float, condition: Callable[[], T]) -> T:
+    """Watch for so long whether something happens that should not; ends early with its value if it does."""
+    return _poll(condition, seconds)
+
+
+@contextlib.contextmanager
+def promised(promise: str) -> Iterator[None]:
+    """What happens inside was promised to work: if the broker refuses it, the promise is broken.
+
+    :raises Broken: with what the broker said.
+    """
+    try:
+        yield
+    except AMQPError as error:
+        raise Broken(f"{promise}: the broker refused: {error!r}") from error
+
+
+@contextlib.contextmanager
+def refused(promise: str, code: int, saying: str) -> Iterator[None]:
+    """What happens inside was promised to be refused: the broker closes the channel with this code.
+
+    :param code: AMQP 0-9-1 reply code, such as 406.
+    :param saying: a part of the broker's text.
+    :raises Broken: if the broker accepts it, or refuses it in another way.
+    """
+    try:
+        yield
+    except ChannelClosedByBroker as error:
+        if error.reply_code != code or saying not in error.reply_text:
+            raise Broken(f"{promise}: refused, but with {error.reply_code} {error.reply_text!r}") from error
+    else:
+        raise Broken(f"{promise}: it was accepted")

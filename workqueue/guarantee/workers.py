@@ -2,18 +2,15 @@
 
 import dataclasses
 import json
-import os
-import signal
-import sys
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from workqueue.guarantee.actor import URL_VARIABLE, Options
 from workqueue.guarantee.evidence import Evidence
-from workqueue.guarantee.verdict import Broken, Unknown
-from workqueue.guarantee.waiting import PATIENCE, barrier, claim
+from workqueue.guarantee.programs import Line, Program
+from workqueue.guarantee.verdict import Broken
+from workqueue.guarantee.waiting import claim
 from workqueue.warden import Warden
 
 
@@ -31,34 +28,18 @@ class Received:
     at: float
 
 
-class Worker:
+class Worker(Program):
     """A worker in a process of its own (see `workqueue.guarantee.actor`)."""
 
     def __init__(self, name: str, url: str, options: Options, warden: Warden, evidence: Evidence) -> None:
-        self.name = name
         self.options = options
-        self._evidence = evidence
-        self._lock = threading.Lock()
         self._events: list[dict[str, Any]] = []
-        stdin, self._stdin = os.pipe()
-        self._stdout, stdout = os.pipe()
-        try:
-            self._process = warden.spawn(
-                [sys.executable, "-m", "workqueue.guarantee.actor", json.dumps(dataclasses.asdict(options))],
-                env={**os.environ, URL_VARIABLE: url},
-                stdin=stdin,
-                stdout=stdout,
-                stderr=stdout,
-            )
-        finally:
-            os.close(stdin)
-            os.close(stdout)
-        self._reader = threading.Thread(target=self._read, name=f"reader of {name}", daemon=True)
-        self._reader.start()
+        argv = ["-m", "workqueue.guarantee.actor", json.dumps(dataclasses.asdict(options))]
+        super().__init__(name, argv, {URL_VARIABLE: url}, warden, evidence)
 
     def __repr__(self) -> str:
-        state = "running" if self._process.returncode is None else f"ended with {self._process.returncode}"
-        return f"<{self.name} {state}, received {self.tasks}, done {self.done}>"
+        last = " | ".join(str(e.get("why") or e["event"]) for e in self._snapshot()[-4:])
+        return f"<{self.name} {self._state()}, received {self.tasks}, done {self.done}; {last}; {self.output}>"
 
     # What it saw and did
 
@@ -100,7 +81,7 @@ class Worker:
     def consume(self) -> None:
         """Tell it to consume, and wait until the broker has confirmed its subscription."""
         self._barrier(f"{self.name} has a channel", lambda: self._named("ready"))
-        self._command("consume")
+        self._write("consume")
         self._barrier(f"{self.name} consumes", lambda: self._named("consuming"))
 
     def wait_until_started(self, task: str) -> None:
@@ -114,7 +95,7 @@ class Worker:
     def sync(self) -> int:
         """Wait until everything that the broker has sent it so far has arrived; the queue's ready count then."""
         before = len(self._named("synced"))
-        self._command("sync")
+        self._write("sync")
         self._barrier(f"{self.name} hears from the broker", lambda: len(self._named("synced")) > before)
         return int(self._named("synced")[before]["ready"])
 
@@ -122,7 +103,7 @@ class Worker:
         """Let it finish the task in hand (it works with ``hold``); returns that task."""
         before = len(self.done)
         self._barrier(f"{self.name} has a task in hand", lambda: len(self.started) > before)
-        self._command("finish")
+        self._write("finish")
         self._barrier(f"{self.name} finishes the task in hand", lambda: len(self.done) > before)
         return self.done[before]
 
@@ -137,63 +118,18 @@ class Worker:
         """Claim that it gets these tasks, and finishes them."""
         claim(f"{self.name} gets and finishes {list(tasks)}", lambda: set(tasks) <= set(self.done), within=within)
 
-    # Ends; each returns when it has landed
-
-    def kill(self) -> None:
-        """SIGKILL; returns when the process is gone."""
-        self._end(signal.SIGKILL)
-
-    def interrupt(self) -> None:
-        """Ctrl+C (SIGINT); returns when the process is gone."""
-        self._end(signal.SIGINT)
+    # Ends, besides those of every program; each returns when it has landed
 
     def close_channel(self) -> None:
         """Close its channel, as a worker does that goes on with another."""
-        self._command("close-channel")
+        self._write("close-channel")
         self._barrier(f"{self.name} closes its channel", lambda: self._named("channel-closed"))
-        self._evidence.note(self.name, "closed its channel")
+        self._evidence.proof(self.name, "closed its channel")
 
     def close_connection(self) -> None:
         """Close its connection properly and end."""
-        self._command("close-connection")
-        self._wait_gone("its connection was closed")
-
-    def dispose(self) -> None:
-        """End it, whatever it is doing, and free its pipes."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGKILL)
-            self._process.wait(PATIENCE)
-        os.close(self._stdin)
-        self._reader.join()
-        os.close(self._stdout)
-
-    def _end(self, number: signal.Signals) -> None:
-        if (status := self._process.poll()) is not None:
-            raise Unknown(f"{self.name} had already ended (status {status}) before {number.name} was sent")
-        self._process.send_signal(number)
-        self._wait_gone(f"{number.name} was sent to process {self._process.pid}")
-
-    def _wait_gone(self, what: str) -> None:
-        try:
-            status = self._process.wait(PATIENCE)
-        except TimeoutError as error:
-            raise Unknown(f"{self.name} is still there {PATIENCE:g} s after {what}") from error
-        self._evidence.note(self.name, f"{what}; it is gone (status {status})")
-
-    def _command(self, command: str) -> None:
-        try:
-            os.write(self._stdin, command.encode() + b"\n")
-        except BrokenPipeError as error:
-            raise Unknown(f"{self!r} cannot be told to {command}: it has ended") from error
-
-    def _barrier(self, what: str, condition: Any) -> None:
-        try:
-            barrier(what, condition)
-        except Unknown as error:
-            raise Unknown(f"{error}; {self!r}; {self._last_words()}") from None
-
-    def _last_words(self) -> str:
-        return " | ".join(str(event.get("why") or event.get("text") or event["event"]) for event in self._snapshot()[-5:])
+        self._write("close-connection")
+        self._gone("its connection was closed")
 
     def _snapshot(self) -> list[dict[str, Any]]:
         with self._lock:
@@ -202,25 +138,16 @@ class Worker:
     def _named(self, name: str) -> list[dict[str, Any]]:
         return [event for event in self._snapshot() if event["event"] == name]
 
-    def _read(self) -> None:
-        with open(self._stdout, encoding="utf-8", errors="replace", closefd=False) as lines:  # noqa: PTH123 - an fd
-            for line in lines:
-                self._keep(line)
-
-    def _keep(self, line: str) -> None:
+    def _keep(self, line: Line) -> None:
         try:
-            event = json.loads(line)
+            event = json.loads(line.text)
         except ValueError:
-            event = {"event": "said", "text": line.rstrip()}  # a traceback, say: worth showing
+            super()._keep(line)  # a traceback, say: worth showing
+            return
         with self._lock:
             self._events.append(event)
         if event["event"] in _TOLD:
-            self._evidence.note(self.name, _TOLD[event["event"]].format_map(_Lenient(event)), at=event["at"])
-
-
-class _Lenient(dict[str, Any]):
-    def __missing__(self, key: str) -> str:
-        return "?"
+            self._evidence.note(self.name, _TOLD[event["event"]].format_map(event), at=event["at"])
 
 
 _TOLD: Mapping[str, str] = {

@@ -1,0 +1,84 @@
+"""The tutorial's programs: a work queue "to distribute time-consuming tasks among multiple workers"."""
+
+import pytest
+
+from workqueue.guarantee.catalogue import guarantee
+from workqueue.guarantee.sources import TUTORIAL_2
+from workqueue.guarantee.waiting import claim
+
+PREPARATION = TUTORIAL_2.section("preparation")
+WAITING = " [*] Waiting for messages. To exit press CTRL+C"
+
+
+@pytest.fixture
+def task_queue(queue):
+    """The options that make the programs use the queue under test."""
+    return ["--queue", queue.name, "--queue-type", queue.arguments["x-queue-type"]]
+
+
+@guarantee(
+    "tasks.any-text",
+    "Arbitrary messages can be sent from the command line: the words after the program's name are the task.",
+    source=PREPARATION,
+)
+def test_any_text_from_the_command_line_is_a_task(stage, queue, task_queue):
+    sent = stage.run("new-task", *task_queue, "Überprüfe", "the", "résumé...", "--", "--now")
+
+    assert sent.output == " [x] Sent 'Überprüfe the résumé... --now'\n"
+    assert [each.task for each in queue.drain()] == ["Überprüfe the résumé... --now"]
+
+
+@guarantee(
+    "tasks.hello-world-by-default",
+    'Without any words, the task is "Hello World!".',
+    source=PREPARATION,
+)
+def test_hello_world_is_the_default(stage, queue, task_queue):
+    sent = stage.run("new-task", *task_queue)
+
+    assert sent.output == " [x] Sent 'Hello World!'\n"
+    assert [each.task for each in queue.drain()] == ["Hello World!"]
+
+
+@guarantee(
+    "tasks.a-dot-is-a-second",
+    "Every dot in a task accounts for one second of work: Hello... takes three. (Here a second is compressed to 0.2.)",
+    source=PREPARATION,
+)
+def test_every_dot_is_a_second_of_work(stage, publish, task_queue):
+    worker = stage.start("worker", *task_queue, "--dot", "0.2")
+    worker.wait_until_printed(WAITING)
+
+    publish("Hello...", "Hello")
+
+    seconds = []
+    for task in ("Hello...", "Hello"):
+        received = worker.prints(f" [x] Received '{task}'")
+        done = claim(
+            f"{task} is done",
+            lambda since=received: next(
+                (line for line in worker.lines if line.at >= since.at and line.text == " [x] Done"), None
+            ),
+        )
+        seconds.append((done.at - received.at) / 0.2)
+    stage.evidence.proof("worker", f"Hello... took {seconds[0]:.1f} s, Hello {seconds[1]:.1f} s")
+    assert 2.9 <= seconds[0] < 6
+    assert seconds[1] < 2.9
+
+
+@guarantee(
+    "tasks.shared-between-workers",
+    "When you run many workers the tasks will be shared between them.",
+    source=TUTORIAL_2.section("overview"),
+)
+def test_tasks_are_shared_between_workers(stage, publish, task_queue):
+    first, second = (stage.start("worker", *task_queue, "--dot", "0.2") for _ in range(2))
+    for worker in (first, second):
+        worker.wait_until_printed(WAITING)
+
+    publish("First message.", "Second message.")
+
+    def done():
+        return [worker.output.count(" [x] Done") for worker in (first, second)]
+
+    claim("each worker does one task", lambda: done() == [1, 1])

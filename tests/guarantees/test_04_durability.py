@@ -1,0 +1,289 @@
+"""Message durability: "Our tasks will still be lost if RabbitMQ server stops", unless queue and messages are durable."""
+
+from types import MappingProxyType
+
+from pika.exceptions import ConnectionClosedByBroker
+
+from workqueue.guarantee.catalogue import guarantee, hazard
+from workqueue.guarantee.sources import CONFIRMS, QUEUES, QUORUM_QUEUES, TUTORIAL_2
+from workqueue.guarantee.verdict import NotApplicable
+from workqueue.guarantee.waiting import promised, refused
+
+DURABILITY = TUTORIAL_2.section("message-durability")
+EQUIVALENCE = QUEUES.section("property-equivalence")
+
+NOTHING = MappingProxyType({})
+TASKS = [f"task {n}" for n in range(1, 11)]
+
+
+def bodies(drained):
+    return [message.task for message in drained]
+
+
+# The queue
+
+
+@guarantee(
+    "durability.queue-survives-restart",
+    "A queue declared durable survives a graceful restart of RabbitMQ.",
+    source=DURABILITY,
+    across="restart",
+    counter_example="durability.transient-queue-is-forgotten",
+)
+def test_a_durable_queue_survives_a_restart(queue):
+    assert queue.exists()
+    yield
+    assert queue.exists()
+
+
+@guarantee(
+    "durability.queue-survives-kill",
+    "A queue declared durable survives a SIGKILL of RabbitMQ.",
+    source=DURABILITY,
+    across="kill",
+    counter_example="durability.transient-queue-is-forgotten",
+)
+def test_a_durable_queue_survives_a_kill(queue):
+    assert queue.exists()
+    yield
+    assert queue.exists()
+
+
+@hazard(
+    "durability.transient-queue-is-forgotten",
+    "A queue that is not declared durable is forgotten when RabbitMQ restarts, with the persistent messages in it.",
+    source=DURABILITY,
+    queue_types=["classic"],
+    across="restart",
+)
+def test_a_transient_queue_is_forgotten(stage):
+    transient = _declare_transient(stage)
+    stage.publish(*TASKS, queue=transient)
+    assert transient.ready() == len(TASKS)
+    yield
+    assert not transient.exists()
+
+
+def _declare_transient(stage):
+    try:
+        return stage.declare(durable=False)
+    except ConnectionClosedByBroker as error:
+        if error.reply_code == 541 and "transient_nonexcl_queues" in error.reply_text:
+            raise NotApplicable("this broker permits no transient queues (deprecated feature, 541)") from error
+        raise
+
+
+# Redeclaring with other arguments
+
+
+def _is_refused_and_harms_nothing(stage, queue, argument, *, durable=True, arguments=NOTHING):
+    stage.publish(*TASKS)
+    connection = stage.connect()
+    channel = connection.channel()
+
+    with refused(f"redeclaring with another {argument} is an error", 406, argument):
+        channel.queue_declare(queue.name, durable=durable, arguments={**queue.arguments, **arguments})
+
+    assert connection.is_open, "only the channel is closed"
+    assert bodies(queue.drain()) == TASKS
+
+
+@guarantee(
+    "durability.redeclare-other-durability-refused",
+    "RabbitMQ doesn't allow redefining an existing queue as transient, and neither queue nor messages are harmed.",
+    source=EQUIVALENCE,
+)
+def test_redeclaring_as_transient_is_refused(stage, queue):
+    _is_refused_and_harms_nothing(stage, queue, "durable", durable=False)
+
+
+@guarantee(
+    "durability.redeclare-other-type-refused",
+    "RabbitMQ doesn't allow redefining an existing queue with another type, and neither queue nor messages are harmed.",
+    source=EQUIVALENCE,
+)
+def test_redeclaring_with_another_type_is_refused(stage, queue):
+    other = "quorum" if stage.queue_type == "classic" else "classic"
+    _is_refused_and_harms_nothing(stage, queue, "x-queue-type", arguments={"x-queue-type": other})
+
+
+@guarantee(
+    "durability.redeclare-other-ttl-refused",
+    "RabbitMQ doesn't allow redefining an existing queue with a message TTL, and neither queue nor messages are harmed.",
+    source=EQUIVALENCE,
+)
+def test_redeclaring_with_a_message_ttl_is_refused(stage, queue):
+    _is_refused_and_harms_nothing(stage, queue, "x-message-ttl", arguments={"x-message-ttl": 60_000})
+
+
+@guarantee(
+    "durability.redeclare-other-length-refused",
+    "RabbitMQ doesn't allow redefining an existing queue with a length limit, and neither queue nor messages are harmed.",
+    source=EQUIVALENCE,
+)
+def test_redeclaring_with_a_length_limit_is_refused(stage, queue):
+    _is_refused_and_harms_nothing(stage, queue, "x-max-length", arguments={"x-max-length": 5})
+
+
+@guarantee(
+    "durability.redeclare-same-is-harmless",
+    "Declaring a queue again with the same arguments changes nothing.",
+    source=EQUIVALENCE,
+)
+def test_redeclaring_with_the_same_arguments_changes_nothing(stage, queue, publish):
+    publish(*TASKS)
+
+    with promised("the same declaration is accepted"), stage.channel() as channel:
+        declared = channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments))
+
+    assert declared.method.message_count == len(TASKS)
+    assert bodies(queue.drain()) == TASKS
+
+
+@guarantee(
+    "durability.producer-and-consumer-must-agree",
+    "The declaration needs to be the same in producer and consumer: the second one to come with another is turned away.",
+    source=DURABILITY,
+)
+def test_producer_and_consumer_must_agree(stage, queue):
+    other = "quorum" if stage.queue_type == "classic" else "classic"
+    sent = stage.run("new-task", "--queue", queue.name, "--queue-type", stage.queue_type, "A task")
+    assert sent.status == 0, sent.output
+
+    turned_away = stage.run("worker", "--queue", queue.name, "--queue-type", other)
+
+    assert turned_away.status != 0
+    assert "x-queue-type" in turned_away.output
+    assert bodies(queue.drain()) == ["A task"]
+
+
+# The messages
+
+
+@guarantee(
+    "durability.persistent-survives-restart",
+    "Persistent messages in a durable queue survive a graceful restart of RabbitMQ, in their order.",
+    source=DURABILITY,
+    across="restart",
+    counter_example="durability.transient-message-is-lost",
+)
+def test_persistent_messages_survive_a_restart(queue, publish):
+    publish(*TASKS)
+    yield
+    assert bodies(queue.drain()) == TASKS
+
+
+@guarantee(
+    "durability.persistent-survives-kill",
+    "Persistent messages in a durable queue that were confirmed survive a SIGKILL of RabbitMQ, in their order.",
+    source=DURABILITY,
+    across="kill",
+    counter_example="durability.transient-message-is-lost",
+)
+def test_persistent_messages_survive_a_kill(queue, publish):
+    publish(*TASKS)
+    yield
+    assert bodies(queue.drain()) == TASKS
+
+
+@hazard(
+    "durability.transient-message-is-lost",
+    "A message that is not marked as persistent is lost from a durable classic queue when RabbitMQ restarts.",
+    source=DURABILITY,
+    queue_types=["classic"],
+    across="restart",
+)
+def test_transient_messages_are_lost_from_a_classic_queue(queue, publish):
+    publish("transient", persistent=False)
+    publish("persistent")
+    yield
+    assert bodies(queue.drain()) == ["persistent"]
+
+
+@guarantee(
+    "durability.quorum-keeps-transient-messages",
+    "A quorum queue keeps messages over a restart even if they are not marked as persistent.",
+    source=QUORUM_QUEUES.section("feature-comparison"),
+    queue_types=["quorum"],
+    across="restart",
+    counter_example="durability.transient-message-is-lost",
+)
+def test_a_quorum_queue_keeps_transient_messages(queue, publish):
+    publish(*TASKS, persistent=False)
+    yield
+    assert bodies(queue.drain()) == TASKS
+
+
+@guarantee(
+    "durability.held-tasks-survive-restart",
+    "Tasks that a worker held unacknowledged when RabbitMQ restarted are back in the queue, marked as redelivered.",
+    source=CONFIRMS.section("automatic-requeueing"),
+    across="restart",
+    counter_example="acknowledgement.auto-ack-loses-tasks-already-sent",
+)
+def test_held_tasks_survive_a_restart(queue, publish, workers):
+    publish(*TASKS)
+    [worker] = workers(1, prefetch=3, hold=True)
+    worker.wait_until_holding(3)
+    worker.sync()
+    yield
+    drained = queue.drain()
+    assert sorted(bodies(drained)) == sorted(TASKS)
+    assert {each.task for each in drained if each.redelivered} >= set(TASKS[:3])
+
+
+@guarantee(
+    "durability.held-tasks-survive-kill",
+    "Tasks that a worker held unacknowledged when RabbitMQ was killed are back in the queue, marked as redelivered.",
+    source=CONFIRMS.section("automatic-requeueing"),
+    across="kill",
+    counter_example="acknowledgement.auto-ack-loses-tasks-already-sent",
+)
+def test_held_tasks_survive_a_kill(queue, publish, workers):
+    publish(*TASKS)
+    [worker] = workers(1, prefetch=3, hold=True)
+    worker.wait_until_holding(3)
+    worker.sync()
+    yield
+    drained = queue.drain()
+    assert sorted(bodies(drained)) == sorted(TASKS)
+    assert {each.task for each in drained if each.redelivered} >= set(TASKS[:3])
+
+
+# The note on message persistence
+
+
+@hazard(
+    "durability.unconfirmed-has-a-window",
+    "Marking messages as persistent doesn't fully guarantee that a message won't be lost: without publisher confirms "
+    "there is a window in which a task can vanish. (How many did is measured; any number from none up is possible.)",
+    source=DURABILITY,
+    across="kill",
+)
+def test_without_confirms_there_is_a_window(stage, queue):
+    producer = stage.keep_publishing(queue, confirm=False)
+    producer.wait_until_published(100)
+    yield
+    producer.wait_until_cut_off()
+    survived = set(bodies(queue.drain()))
+    lost = len(producer.published) - len(survived)
+    stage.evidence.proof("producer", f"published {len(producer.published)} without confirms, {lost} were lost")
+    assert survived <= set(producer.published)
+
+
+@guarantee(
+    "durability.confirmed-survive-kill",
+    "Every task that the broker confirmed survives a SIGKILL of the broker, also if it comes in the middle of publishing.",
+    source=CONFIRMS.section("when-publishes-are-confirmed"),
+    across="kill",
+    counter_example="durability.unconfirmed-has-a-window",
+)
+def test_every_confirmed_task_survives_a_kill(stage, queue):
+    producer = stage.keep_publishing(queue, confirm=True)
+    producer.wait_until_published(100)
+    yield
+    producer.wait_until_cut_off()
+    survived = set(bodies(queue.drain()))
+    lost = [task for task in producer.confirmed if task not in survived]
+    stage.evidence.proof("producer", f"{len(producer.confirmed)} were confirmed when it was cut off, {len(lost)} lost")
+    assert lost == []

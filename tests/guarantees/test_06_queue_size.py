@@ -1,0 +1,77 @@
+"""The note about queue size: "If all the workers are busy, your queue can fill up. You will want to keep an eye on that." """
+
+from workqueue.guarantee.catalogue import guarantee, hazard
+from workqueue.guarantee.expectation import BrokenOn
+from workqueue.guarantee.sources import TTL, TUTORIAL_2, release_note
+from workqueue.guarantee.waiting import claim, promised
+
+QUEUE_SIZE = TUTORIAL_2.section("fair-dispatch")
+
+NO_TTL_YET = BrokenOn(
+    "quorum", "<3.10", "quorum queues refuse x-message-ttl (406), or ignore the TTL of a message", release_note("3.10.0")
+)
+
+
+@hazard(
+    "queue-size.fills-up-when-all-are-busy",
+    "If all the workers are busy, the queue fills up: every publish is accepted, and the backlog grows without a limit.",
+    source=QUEUE_SIZE,
+)
+def test_with_all_workers_busy_the_queue_fills_up_and_nothing_is_refused(queue, workers, publish):
+    first, second = workers(2, prefetch=1, hold=True)
+    tasks = publish(*(f"task {n}" for n in range(1, 501)))
+
+    claim("two are held, the rest wait", lambda: queue.ready() == len(tasks) - 2)
+    assert len(first.tasks) == len(second.tasks) == 1
+
+
+@guarantee(
+    "queue-size.more-workers-relieve",
+    "Adding workers relieves a queue that fills up.",
+    source=QUEUE_SIZE,
+    counter_example="queue-size.fills-up-when-all-are-busy",
+)
+def test_adding_workers_empties_the_queue(queue, workers, publish):
+    [stuck] = workers(1, prefetch=1, hold=True)
+    tasks = publish(*(f"task {n}" for n in range(1, 101)))
+    stuck.wait_until_started(tasks[0])
+
+    added = workers(2, prefetch=1)
+
+    claim("the added workers do the rest", lambda: sum(len(each.done) for each in added) == len(tasks) - 1)
+    assert queue.ready() == 0
+    assert stuck.tasks == tasks[:1]
+
+
+@guarantee(
+    "queue-size.queue-ttl-relieves",
+    "A message TTL on the queue relieves it: what waited too long is removed.",
+    source=TTL.section("per-queue-message-ttl"),
+    counter_example="queue-size.fills-up-when-all-are-busy",
+    broken_on=[NO_TTL_YET],
+)
+def test_a_message_ttl_on_the_queue_empties_it(stage, workers):
+    with promised("a queue can have a message TTL"):
+        queue = stage.declare(x_message_ttl=300)
+    [busy] = workers(1, queue=queue, prefetch=1, hold=True)
+    tasks = stage.publish(*(f"task {n}" for n in range(1, 101)), queue=queue)
+    busy.wait_until_started(tasks[0])
+
+    claim("the backlog expires", lambda: queue.ready() == 0)
+    assert busy.tasks == tasks[:1], "what the worker holds does not expire"
+
+
+@guarantee(
+    "queue-size.message-ttl-relieves",
+    "A TTL on the messages themselves relieves the queue: what waited too long is removed.",
+    source=TTL.section("per-message-ttl-in-publishers"),
+    counter_example="queue-size.fills-up-when-all-are-busy",
+    broken_on=[NO_TTL_YET],
+)
+def test_a_ttl_on_each_message_empties_the_queue(queue, workers, publish):
+    [busy] = workers(1, prefetch=1, hold=True)
+    tasks = publish(*(f"task {n}" for n in range(1, 101)), ttl=300)
+    busy.wait_until_started(tasks[0])
+
+    claim("the backlog expires", lambda: queue.ready() == 0, within=5)
+    assert busy.tasks == tasks[:1], "what the worker holds does not expire"

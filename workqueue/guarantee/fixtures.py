@@ -1,0 +1,135 @@
+"""The public fixtures of the pytest plugin; see ``docs/fixtures.md``.
+
+They are prefixed, so that they clash with nobody's. What they need is imported when they are used.
+"""
+
+import os
+import shlex
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from workqueue.broker import Broker
+    from workqueue.guarantee.across import Scene
+    from workqueue.guarantee.evidence import Evidence
+    from workqueue.guarantee.queues import Queue
+    from workqueue.guarantee.stage import Stage
+
+#: Where the fixtures leave what the report needs: the evidence and, once there is one, the broker and its log mark.
+EVIDENCE = pytest.StashKey["Evidence"]()
+BROKER = pytest.StashKey["Broker"]()
+LOG_MARK = pytest.StashKey[int]()
+
+_SCENES = pytest.StashKey[dict[str, "Scene"]]()
+
+
+@pytest.fixture(scope="session")
+def workqueue_broker(request: pytest.FixtureRequest) -> Iterator["Broker"]:
+    """A running broker (`workqueue.broker.Broker`), one for each ``--broker``, shared by the session."""
+    from workqueue.broker import resolve
+    from workqueue.broker.errors import BrokerError
+    from workqueue.guarantee.settings import Settings
+
+    settings = Settings.of(request.config)
+    spec: str = request.param
+    command = shlex.split(settings.restart_command) if settings.restart_command else None
+    try:
+        source = resolve(spec, restart_command=command)
+        source.prepare()
+        broker = source.start()
+    except BrokerError as error:
+        request.config.hook.pytest_workqueue_no_broker(message=str(error))
+        if settings.broker_was_chosen or os.environ.get("CI"):
+            raise
+        pytest.skip(f"no broker: {error}")
+    with broker:
+        yield broker
+
+
+@pytest.fixture
+def workqueue_queue_type(request: pytest.FixtureRequest) -> str:
+    """``classic`` or ``quorum``: the test runs once for each that ``--queue-type`` names."""
+    return str(request.param)
+
+
+@pytest.fixture
+def workqueue_stage(
+    request: pytest.FixtureRequest, workqueue_broker: "Broker", workqueue_queue_type: str
+) -> Iterator["Stage"]:
+    """A `workqueue.guarantee.stage.Stage`: queues, workers and faults on the broker, gone when the test ends."""
+    from workqueue.guarantee.catalogue import of
+    from workqueue.guarantee.evidence import Evidence
+    from workqueue.guarantee.stage import Stage
+
+    stage = Stage(workqueue_broker, workqueue_queue_type, Evidence())
+    _set_up(request, stage)
+    if (entry := of(request.function)) is not None:
+        stage.needs(*entry.needs)
+    yield stage
+    stage.close()
+
+
+@pytest.fixture
+def workqueue_queue(workqueue_stage: "Stage") -> "Queue":
+    """An empty durable queue of the type under test."""
+    return workqueue_stage.queue
+
+
+@pytest.fixture
+def workqueue_publish(workqueue_stage: "Stage") -> Any:
+    """``publish(*tasks)``: publish to the queue, persistent and confirmed."""
+    return workqueue_stage.publish
+
+
+@pytest.fixture
+def workqueue_workers(workqueue_stage: "Stage") -> Any:
+    """``workers(count, **options)``: start worker processes; see `workqueue.guarantee.stage.Stage.workers`."""
+    return workqueue_stage.workers
+
+
+@pytest.fixture
+def workqueue_across(
+    request: pytest.FixtureRequest, workqueue_broker: "Broker", workqueue_queue_type: str
+) -> Iterator["Scene"]:
+    """The scene of a spec that was declared with ``across=``; the fault happens at the first one's turn."""
+    from workqueue.guarantee.across import Crossing
+    from workqueue.guarantee.catalogue import of
+
+    scenes = request.session.stash.setdefault(_SCENES, {})
+    entry = of(request.function)
+    if entry is None or entry.across is None:
+        raise pytest.UsageError("workqueue_across is for specs declared with across=")
+    if request.node.nodeid not in scenes:
+        group = _waiting_for_the_same(request, workqueue_broker, entry.across)
+        scenes.update(group)
+        Crossing(entry.across, workqueue_broker, list(group.values())).happen()
+    scene = scenes.pop(request.node.nodeid)
+    _set_up(request, scene.stage)
+    yield scene
+    scene.stage.close()
+
+
+def _waiting_for_the_same(request: pytest.FixtureRequest, broker: "Broker", across: str) -> dict[str, "Scene"]:
+    from workqueue.guarantee.across import scene_of
+    from workqueue.guarantee.catalogue import of
+
+    mine = request.node.callspec.params["workqueue_broker"]
+    return {
+        item.nodeid: scene_of(item.function, broker, item.callspec.params["workqueue_queue_type"])
+        for item in request.session.items
+        if isinstance(item, pytest.Function)
+        and (entry := of(item.function)) is not None
+        and entry.across == across
+        and item.callspec.params["workqueue_broker"] == mine
+    }
+
+
+def _set_up(request: pytest.FixtureRequest, stage: "Stage") -> None:
+    from workqueue.broker import Capability
+
+    request.node.stash[EVIDENCE] = stage.evidence
+    request.node.stash[BROKER] = stage.broker
+    if Capability.LOGS in stage.broker.capabilities:
+        request.node.stash[LOG_MARK] = stage.broker.mark()

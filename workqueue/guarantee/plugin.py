@@ -1,0 +1,228 @@
+"""The pytest plugin: runs specs on every broker and queue type, and turns outcomes into verdicts.
+
+It is loaded by every pytest run in an environment that has workqueue installed, so it imports nothing heavy until a
+spec or a fixture is used.
+"""
+
+import json
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from workqueue.guarantee import hooks, settings
+from workqueue.guarantee.fixtures import (
+    BROKER,
+    EVIDENCE,
+    LOG_MARK,
+    workqueue_across,
+    workqueue_broker,
+    workqueue_publish,
+    workqueue_queue,
+    workqueue_queue_type,
+    workqueue_stage,
+    workqueue_workers,
+)
+
+__all__ = [
+    "workqueue_across",
+    "workqueue_broker",
+    "workqueue_publish",
+    "workqueue_queue",
+    "workqueue_queue_type",
+    "workqueue_stage",
+    "workqueue_workers",
+]
+
+#: The name under which a report carries its cell; xdist sends it along.
+CELL = "workqueue"
+
+_LOG_LINES = 40
+
+_RAISED = pytest.StashKey[tuple[BaseException | None, bool, float]]()
+_COLLECTOR = pytest.StashKey["Collector"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    settings.add_options(parser)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    pluginmanager.add_hookspecs(hooks)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        collector = Collector(settings.Settings.of(config).events)
+        config.stash[_COLLECTOR] = collector
+        config.pluginmanager.register(collector, "workqueue-collector")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    told = settings.Settings.of(config)
+    shown = ", ".join(_without_password(spec) for spec in told.brokers)
+    return f"workqueue: broker {shown}; queue types {', '.join(told.queue_types)}"
+
+
+def _without_password(spec: str) -> str:
+    scheme, separator, rest = spec.partition("://")
+    return f"{scheme}://…@{rest.rpartition('@')[2]}" if separator and "@" in rest else spec
+
+
+def _entry(item: pytest.Item) -> Any:
+    return getattr(getattr(item, "function", None), "workqueue_guarantee", None)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    told = settings.Settings.of(metafunc.config)
+    if "workqueue_broker" in metafunc.fixturenames:
+        ids = [_without_password(spec) for spec in told.brokers]
+        metafunc.parametrize("workqueue_broker", told.brokers, indirect=True, scope="session", ids=ids)
+    if "workqueue_queue_type" in metafunc.fixturenames:
+        entry = getattr(metafunc.function, "workqueue_guarantee", None)
+        speaks_of = settings.QUEUE_TYPES if entry is None else entry.queue_types
+        types = [each for each in told.queue_types if each in speaks_of]
+        metafunc.parametrize("workqueue_queue_type", types, indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    told = settings.Settings.of(config)
+    if not (told.slugs or told.chapters):
+        return
+    kept, dropped = [], []
+    for item in items:
+        entry = _entry(item)
+        wanted = entry is not None and (entry.slug in told.slugs or entry.chapter in told.chapters)
+        (kept if wanted else dropped).append(item)
+    items[:] = kept
+    config.hook.pytest_deselected(items=dropped)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    entry = _entry(item)
+    if entry is None or not isinstance(item, pytest.Function):
+        return report
+    error = None if call.excinfo is None else call.excinfo.value
+    known, in_call, spent = item.stash.get(_RAISED, (None, False, 0.0))
+    if known is None and error is not None:
+        known, in_call = error, call.when == "call"
+    item.stash[_RAISED] = (known, in_call, spent + call.duration)
+    if call.when == "call" or error is not None:
+        _apply_verdict(item, report, _cell(item))
+    if call.when == "teardown":
+        report.user_properties.append((CELL, _cell(item)))
+    return report
+
+
+def _cell(item: pytest.Function) -> dict[str, Any]:
+    from workqueue.guarantee.cell import Outcome, cell
+    from workqueue.guarantee.evidence import Evidence
+    from workqueue.guarantee.verdict import judge
+
+    error, in_call, spent = item.stash[_RAISED]
+    verdict, reason = judge(error, in_call=in_call)
+    broker = item.stash.get(BROKER, None)
+    params = item.callspec.params
+    spec = _without_password(params["workqueue_broker"]) if broker is None else broker.spec
+    return cell(
+        _entry(item),
+        params["workqueue_queue_type"],
+        spec,
+        None if broker is None else broker.about,
+        Outcome(verdict, reason, spent),
+        item.stash.get(EVIDENCE, Evidence()),
+    )
+
+
+def _apply_verdict(item: pytest.Item, report: pytest.TestReport, cell: dict[str, Any]) -> None:
+    verdict = cell["verdict"]
+    if verdict == "not-applicable":
+        report.outcome = "skipped"
+        report.longrepr = (str(item.path), item.location[1] or 0, cell["reason"])
+    elif verdict == "broken" and not cell["surprise"]:
+        report.outcome = "passed"
+        report.longrepr = None
+        report.workqueue_status = "broken as expected"
+    elif verdict != "holds" or cell["surprise"]:
+        report.outcome = "failed"
+        if report.longrepr is None:
+            report.longrepr = f"{cell['slug']} holds, and was expected to be broken: {cell['because']}"
+        _explain(item, report, cell)
+
+
+def _explain(item: pytest.Item, report: pytest.TestReport, cell: dict[str, Any]) -> None:
+    story = [f"{note['at']:8.3f} s  {note['who']}: {note['what']}" for note in cell["timeline"]]
+    head = [
+        f"{cell['text']}",
+        f"source   {cell['source']['title']} <{cell['source']['url']}>",
+        f"verdict  {cell['verdict']}, expected {cell['expected']} {cell['because']}".rstrip(),
+        f"reason   {cell['reason']}",
+    ]
+    report.sections.append((f"guarantee {cell['slug']}", "\n".join([*head, *story])))
+    broker = item.stash.get(BROKER, None)
+    if broker is not None and LOG_MARK in item.stash:
+        lines = broker.log_since(item.stash[LOG_MARK]).splitlines()[-_LOG_LINES:]
+        report.sections.append((f"log of {broker.spec}", "\n".join(lines)))
+
+
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    status = getattr(report, "workqueue_status", None)
+    if status is not None and report.when == "call":
+        return status, "b", status.upper()
+    return None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    cells = config.stash[_COLLECTOR].cells
+    if not cells:
+        return
+    terminalreporter.section("guarantees")
+    chapters: dict[str, dict[str, int]] = {}
+    for each in cells:
+        kind = "surprise" if each["surprise"] else each["verdict"]
+        kind = "broken as expected" if kind == "broken" else kind
+        counts = chapters.setdefault(each["chapter"], {})
+        counts[kind] = counts.get(kind, 0) + 1
+    for chapter, counts in chapters.items():
+        terminalreporter.line(f"{chapter:20} " + ", ".join(f"{count} {kind}" for kind, count in counts.items()))
+
+
+class Collector:
+    """Gathers the cells of a run, in the process that the user started (not in an xdist worker)."""
+
+    def __init__(self, events: str | None) -> None:
+        self.cells: list[dict[str, Any]] = []
+        self._events = None if events is None else Path(events)
+
+    def _write(self, event: str, **details: object) -> None:
+        if self._events is not None:
+            with self._events.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"event": event, **details}) + "\n")
+
+    def pytest_workqueue_no_broker(self, message: str) -> None:
+        self._write("no-broker", message=message)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        planned = [
+            {"slug": _entry(item).slug, "queue_type": item.callspec.params["workqueue_queue_type"]}
+            for item in session.items
+            if isinstance(item, pytest.Function) and _entry(item) is not None
+        ]
+        self._write("planned", cells=planned)
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self._write("started", nodeid=nodeid)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        for name, value in report.user_properties:
+            if name == CELL and isinstance(value, dict):
+                self.cells.append(value)
+                self._write("cell", cell=value)
+
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        self._write("finished", status=int(exitstatus))

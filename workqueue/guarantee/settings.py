@@ -1,0 +1,101 @@
+"""What the plugin was told: options of the command line, mirrored in ini, the broker also in the environment."""
+
+import os
+from dataclasses import dataclass
+from typing import Self
+
+import pytest
+
+QUEUE_TYPES = ("classic", "quorum")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The plugin's settings for one run.
+
+    :param brokers: broker specs, in order.
+    :param broker_was_chosen: whether somebody named a broker, so that not having it is an error.
+    :param queue_types: the queue types to run on.
+    :param chapters: only guarantees of these chapters (all if empty).
+    :param slugs: only these guarantees (all if empty).
+    :param restart_command: what restarts a broker that is not ours, as one line.
+    :param events: the file that gets the run as JSON lines, or None.
+    """
+
+    brokers: tuple[str, ...]
+    broker_was_chosen: bool
+    queue_types: tuple[str, ...]
+    chapters: frozenset[str]
+    slugs: frozenset[str]
+    restart_command: str | None
+    events: str | None
+
+    @classmethod
+    def of(cls, config: pytest.Config) -> Self:
+        """Read them from a pytest configuration."""
+        option = config.option
+        chosen = option.workqueue_broker or os.environ.get("WORKQUEUE_BROKER", "").split()
+        chosen = chosen or config.getini("workqueue_broker")
+        queue_type = option.workqueue_queue_type or config.getini("workqueue_queue_type") or "both"
+        if queue_type not in (*QUEUE_TYPES, "both"):
+            raise pytest.UsageError(f"workqueue_queue_type is {queue_type!r}; it can be classic, quorum or both")
+        return cls(
+            brokers=tuple(dict.fromkeys(chosen)) or ("auto",),
+            broker_was_chosen=bool(chosen),
+            queue_types=QUEUE_TYPES if queue_type == "both" else (queue_type,),
+            chapters=frozenset(option.workqueue_chapter or config.getini("workqueue_chapter")),
+            slugs=frozenset(option.workqueue_only or config.getini("workqueue_only")),
+            restart_command=option.workqueue_restart_command or config.getini("workqueue_broker_restart_command"),
+            events=option.workqueue_events,
+        )
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declare the one option group of the plugin, and its mirror in ini."""
+    group = parser.getgroup("workqueue", "RabbitMQ work-queue guarantees")
+    group.addoption(
+        "--broker",
+        action="append",
+        dest="workqueue_broker",
+        metavar="SPEC",
+        help="the broker to run on: auto (default), container[:IMAGE], local[:DIR], debian:RELEASE, or an amqp(s):// "
+        "URL; repeat it for several; also in the environment as WORKQUEUE_BROKER",
+    )
+    group.addoption(
+        "--queue-type",
+        dest="workqueue_queue_type",
+        choices=(*QUEUE_TYPES, "both"),
+        help="the queue types to run on (default: both)",
+    )
+    group.addoption(
+        "--guarantee-chapter",
+        action="append",
+        dest="workqueue_chapter",
+        metavar="NAME",
+        help="run only the guarantees of this chapter; repeatable",
+    )
+    group.addoption(
+        "--guarantee",
+        action="append",
+        dest="workqueue_only",
+        metavar="SLUG",
+        help="run only this guarantee; repeatable",
+    )
+    group.addoption(
+        "--broker-restart-command",
+        dest="workqueue_restart_command",
+        metavar="COMMAND",
+        help="restarts a broker given as URL, so that durability can be tested on it (split like a shell would, run "
+        "without one)",
+    )
+    group.addoption(
+        "--guarantee-events",
+        dest="workqueue_events",
+        metavar="FILE",
+        help="write each verdict to FILE as a JSON line as soon as it is known",
+    )
+    parser.addini("workqueue_broker", "as --broker, separated by spaces", type="args")
+    parser.addini("workqueue_queue_type", "as --queue-type", default="")
+    parser.addini("workqueue_chapter", "as --guarantee-chapter, separated by spaces", type="args")
+    parser.addini("workqueue_only", "as --guarantee, separated by spaces", type="args")
+    parser.addini("workqueue_broker_restart_command", "as --broker-restart-command", default="")
