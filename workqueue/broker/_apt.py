@@ -1,7 +1,7 @@
 """Fetching packages of a Debian release with the machine's own apt, without touching the machine's own state.
 
-The mirror, proxies and credentials are those that apt is configured with; lists and packages go to a private folder.
-Signatures are verified by the machine's archive keyring.
+The mirror, proxies and credentials are those that apt is configured with; lists and packages go to a
+private folder. Signatures are verified by the machine's archive keyring.
 """
 
 import contextlib
@@ -77,8 +77,8 @@ class Apt:
     def __init__(self, home: Path) -> None:
         if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
             raise Unavailable(
-                "A Debian release is fetched with apt-get and unpacked with dpkg-deb, and this machine lacks them. "
-                "Use `--broker container` (needs a container engine) or `--broker local` (needs rabbitmq-server)."
+                "A Debian release is fetched with apt-get and unpacked with dpkg-deb, and this machine "
+                "lacks them. Use `--broker container` (needs a container engine) or `--broker local` (needs rabbitmq-server)."
             )
         self._home = home
         for folder in ("state/lists/partial", "cache/archives/partial"):
@@ -86,7 +86,7 @@ class Apt:
         (home / "status").touch()
 
     def mirrors(self) -> list[str]:
-        """Return the base URIs in the machine's sources that seem to have Debian releases, the likeliest first."""
+        """Return the base URIs in the machine's sources that may have Debian releases, the likeliest first."""
         listed = subprocess.run(
             ["apt-get", "update", "--print-uris", "-o", f"Dir::State={self._home / 'state'}"],
             stdin=subprocess.DEVNULL,
@@ -107,7 +107,7 @@ class Apt:
     def update(
         self, mirror: str, release: str, keyring: Path | None, report: Callable[[float], None]
     ) -> None:
-        """Fetch the lists of `release`, verified by `keyring` (None: all keys that apt trusts). Raises `AptError`."""
+        """Fetch the lists of `release`, verified by `keyring` (None: all that apt trusts). Raises `AptError`."""
         options = f" [signed-by={keyring}]" if keyring else ""
         (self._home / "sources.list").write_text(f"deb{options} {mirror} {release} main\n")
         # The testing release is not re-signed while its mirror stands still; its signature is still checked.

@@ -60,6 +60,9 @@ class NodeConfig:
     """Entries of advanced.config's `{rabbit, [...]}`, each value an Erlang term."""
 
 
+DEFAULT_CONFIG = NodeConfig()
+
+
 class Broker(abc.ABC):
     """A broker that we can talk to and, as far as `capabilities` says, stop, kill and restart.
 
@@ -138,7 +141,7 @@ class Source(abc.ABC):
         """
 
     @abc.abstractmethod
-    def start(self, config: NodeConfig = NodeConfig()) -> Broker:
+    def start(self, config: NodeConfig = DEFAULT_CONFIG) -> Broker:
         """Start a broker and return when it is ready. Raises `StartFailed` or `Unavailable`."""
 
     def __repr__(self) -> str:
