@@ -1,4 +1,4 @@
-"""A container engine, as far as we need one: does it answer, what images has it or can it pull, the reaper."""
+"""A container engine, as far as we need one: does it answer, which images can it have, the reaper."""
 
 import contextlib
 import functools
@@ -24,22 +24,22 @@ from workqueue.broker.progress import Progress
 # the libraries under it through, and those are all OSErrors.
 ENGINE_ERRORS = (docker.errors.DockerException, OSError)
 
-_ANSWER = 5.0  # seconds that an engine has to answer a ping
-_PATIENCE = 120.0  # seconds that any other request may take on a busy machine
+_ANSWER = 5  # seconds that an engine has to answer a ping
+_PATIENCE = 120  # seconds that any other request may take on a busy machine
 _FIRST_WORD = 15.0  # seconds until a pull must have begun or failed; engines give a registry as long
 _NEXT_WORD = 120.0  # seconds of silence in the middle of a pull, such as the unpacking of a big layer
 
 
 def connect() -> DockerClient:
-    """Return a client of the engine that testcontainers would use. Raises `Unavailable` when none answers."""
+    """Return a client of the engine that testcontainers would use. Raises `Unavailable` if none answers."""
     try:
         client = DockerClient(timeout=_ANSWER)
         client.client.ping()
     except ENGINE_ERRORS as error:
         where = get_docker_host() or "the default socket"
         raise Unavailable(
-            f"No container engine answers at {where} ({explain(error)}). Start one (`systemctl start docker`), "
-            "set DOCKER_HOST, or take a broker that needs no engine, such as `--broker debian:trixie`."
+            f"No container engine answers at {where} ({explain(error)}). Start one (`systemctl start docker`) "
+            "or set DOCKER_HOST, or take a broker that needs no engine, such as `--broker debian:trixie`."
         ) from error
     client.client.api.timeout = _PATIENCE
     return client
