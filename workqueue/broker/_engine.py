@@ -38,8 +38,8 @@ def connect() -> DockerClient:
     except ENGINE_ERRORS as error:
         where = get_docker_host() or "the default socket"
         raise Unavailable(
-            f"No container engine answers at {where} ({explain(error)}). Start one (`systemctl start docker`) "
-            "or set DOCKER_HOST, or take a broker that needs no engine, such as `--broker debian:trixie`."
+            f"No container engine answers at {where} ({explain(error)}). Start one (`systemctl start docker`),"
+            " set DOCKER_HOST, or take a broker that needs no engine, such as `--broker debian:trixie`."
         ) from error
     client.client.api.timeout = _PATIENCE
     return client

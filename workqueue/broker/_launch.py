@@ -35,6 +35,9 @@ _ENVIRONMENT = {
         "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}"
     ),
     "RABBITMQ_LOGS": "-",
+    # The node as the container's first process: SIGTERM, the exit code and the end are its own, not a script's.
+    "RUNNING_UNDER_SYSTEMD": "true",
+    "RABBITMQ_IO_THREAD_POOL_SIZE": "32",  # else 3.8 starts a machine of its own to work it out
 }
 # The node prefers its environment to its files; an image that sets these would keep us out.
 _DEFAULT_USER = ("RABBITMQ_DEFAULT_USER", "RABBITMQ_DEFAULT_PASS", "RABBITMQ_DEFAULT_VHOST")
@@ -150,7 +153,7 @@ def _owned_label() -> dict[str, str]:
 
 def _engine_is_local(client: DockerClient) -> bool:
     """Tell whether what the engine publishes on its loopback interface is on ours."""
-    # By the name first: a virtual machine that was made from an image looks like a container to testcontainers.
+    # By the name first: a machine made from an image looks like a container to testcontainers.
     if client.client.info()["Name"] == socket.gethostname():
         return True
     local_hosts = ("localhost", _LOOPBACK)

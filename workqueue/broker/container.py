@@ -17,9 +17,9 @@ from docker.models.images import Image
 from testcontainers.core.config import testcontainers_config
 
 from workqueue.broker import _engine, _launch
-from workqueue.broker._ready import NotReadyError, wait_until_ready
+from workqueue.broker._probe import NotReady, wait_until_ready
 from workqueue.broker.errors import BrokerError, CtlFailed, SpecError, StartFailed, Unavailable
-from workqueue.broker.handle import About, Broker, Capability, NodeConfig, Source
+from workqueue.broker.handle import DEFAULT_CONFIG, About, Broker, Capability, NodeConfig, Source
 from workqueue.broker.progress import Progress, silent
 
 DEFAULT_IMAGE = "rabbitmq:4-management"
@@ -28,7 +28,7 @@ _START_TIMEOUT = 90.0  # seconds; a busy machine, a cold image
 _STOP_TIMEOUT = 60  # seconds until the engine turns a graceful stop into a kill
 _KILL_TIMEOUT = 20.0
 _KILLED = 137  # the exit code of what SIGKILL ended
-_LOG_TAIL = 4000  # characters
+_LOG_TAIL = 60  # lines
 
 
 def available() -> tuple[bool, str]:
@@ -86,7 +86,7 @@ class ContainerSource(Source):
             self._has_advanced = _launch.has_file(client, image, _launch.ADVANCED)
         self._image = image
 
-    def start(self, config: NodeConfig = NodeConfig()) -> "ContainerBroker":  # noqa: B008 - frozen
+    def start(self, config: NodeConfig = DEFAULT_CONFIG) -> "ContainerBroker":
         """Create a container and wait until its node serves. Raises `StartFailed` or `Unavailable`."""
         self.prepare()
         assert self._image is not None
@@ -137,12 +137,16 @@ class ContainerBroker(Broker):
 
     def stop(self) -> None:
         """Stop the node gracefully. Raises `BrokerError` when it had to be killed instead."""
+        if not self._state()["Running"]:
+            return
         self._container.stop(timeout=_STOP_TIMEOUT)
         if self._state()["ExitCode"] == _KILLED:
             raise BrokerError(f"{self.spec} did not stop within {_STOP_TIMEOUT} s of SIGTERM and was killed.")
 
     def kill(self) -> None:
         """Kill the node and all else in its container. Raises `BrokerError` when it cannot be proven gone."""
+        if not self._state()["Running"]:
+            return
         try:
             self._container.kill(signal="SIGKILL")
         except docker.errors.APIError as error:
@@ -157,8 +161,9 @@ class ContainerBroker(Broker):
 
     def start(self) -> None:
         """Start the same container again, on the same port and data. Raises `StartFailed`."""
-        self._launched.start_again()
-        self._wait_until_ready()
+        if not self._state()["Running"]:
+            self._launched.start_again()
+            self._wait_until_ready()
 
     def ctl(self, *args: str) -> str:
         """Run rabbitmqctl in the container."""
@@ -185,13 +190,15 @@ class ContainerBroker(Broker):
         self._launched.remove()
 
     def _wait_until_ready(self) -> Mapping[str, Any]:
-        try:
-            return wait_until_ready(self.url, _START_TIMEOUT, lambda: bool(self._state()["Running"]))
-        except NotReadyError as error:
-            raise StartFailed(f"The node of {self.spec} is not ready: {error}.", self._log_tail()) from error
+        def ended() -> str | None:
+            state = self._state()
+            return None if state["Running"] else f"it exited with status {state['ExitCode']}"
 
-    def _log_tail(self) -> str:
-        return self.log_since(0)[-_LOG_TAIL:]
+        try:
+            return wait_until_ready(self.url, _START_TIMEOUT, ended)
+        except NotReady as reason:
+            tail = "\n".join(self.log_since(0).splitlines()[-_LOG_TAIL:])
+            raise StartFailed(f"The broker {self.spec} did not start: {reason}.", tail) from None
 
     def _state(self) -> Mapping[str, Any]:
         self._container.reload()

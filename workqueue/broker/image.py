@@ -20,9 +20,8 @@ from typing import IO, Any, cast
 from docker.utils import parse_repository_tag
 from testcontainers.core.docker_client import DockerClient
 
-from workqueue.broker import _engine, _rootfs
-from workqueue.broker._apt import RELEASES
-from workqueue.broker.errors import SpecError, Unavailable
+from workqueue.broker import _engine, _rootfs, debian
+from workqueue.broker.errors import Unavailable
 from workqueue.broker.progress import Progress, silent
 
 _USER = "rabbitmq"
@@ -70,11 +69,10 @@ _ADDED = (
 def make_image(release: str, *, tag: str | None = None, progress: Progress = silent) -> str:
     """Make a container image of `release`'s RabbitMQ, fetching it if need be, and return its name.
 
-    The name is `tag`, or `workqueue-rabbitmq:RELEASE-VERSION`. Raises `SpecError` for an unknown
-    release, and `Unavailable` when no engine answers, it refuses, or the release cannot be had.
+    The name is `tag`, or `workqueue-rabbitmq:RELEASE-VERSION`. Raises `Unavailable` when
+    no engine answers or it refuses, and when the release cannot be had.
     """
-    if release not in RELEASES:
-        raise SpecError(f"{release!r} is no Debian release that we know: use one of {', '.join(RELEASES)}.")
+    debian.source(f"debian:{release}", progress=progress, restart_command=None)  # refuses what it does not know
     client = _engine.connect()  # before anything is fetched for nothing
     with contextlib.closing(client.client):
         root = _rootfs.ensure(release, progress)
