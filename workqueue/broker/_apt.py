@@ -78,7 +78,8 @@ class Apt:
         if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
             raise Unavailable(
                 "A Debian release is fetched with apt-get and unpacked with dpkg-deb, and this machine "
-                "lacks them. Use `--broker container` (needs a container engine) or `--broker local` (needs rabbitmq-server)."
+                "lacks them. Use `--broker container` (needs a container engine) or "
+                "`--broker local` (needs rabbitmq-server)."
             )
         self._home = home
         for folder in ("state/lists/partial", "cache/archives/partial"):
@@ -86,7 +87,7 @@ class Apt:
         (home / "status").touch()
 
     def mirrors(self) -> list[str]:
-        """Return the base URIs in the machine's sources that may have Debian releases, the likeliest first."""
+        """Return the base URIs in the machine's sources that may be Debian's, the likeliest first."""
         listed = subprocess.run(
             ["apt-get", "update", "--print-uris", "-o", f"Dir::State={self._home / 'state'}"],
             stdin=subprocess.DEVNULL,
@@ -104,10 +105,8 @@ class Apt:
 
         return sorted((base for base in suites if suites[base] & _SUITES), key=is_the_archive, reverse=True)
 
-    def update(
-        self, mirror: str, release: str, keyring: Path | None, report: Callable[[float], None]
-    ) -> None:
-        """Fetch the lists of `release`, verified by `keyring` (None: all that apt trusts). Raises `AptError`."""
+    def update(self, mirror: str, release: str, keyring: Path | None, report: Callable[[float], None]) -> None:
+        """Fetch and verify the lists of `release` (no keyring: by all that apt trusts). Raises `AptError`."""
         options = f" [signed-by={keyring}]" if keyring else ""
         (self._home / "sources.list").write_text(f"deb{options} {mirror} {release} main\n")
         # The testing release is not re-signed while its mirror stands still; its signature is still checked.
@@ -133,7 +132,7 @@ class Apt:
         return next((self._home / "cache" / "archives").glob(f"{package}_*.deb"))
 
     def _run(self, arguments: Sequence[str], report: Callable[[float], None] | None = None) -> str:
-        """Run apt-get under the warden, so that it does not go on when we are killed; return what it printed."""
+        """Run apt-get under the warden, so that it ends when we are killed; return what it printed."""
         said = self._home / "said"
         read, write = os.pipe()
         with said.open("wb") as stderr, os.fdopen(read, errors="replace") as output:
@@ -169,7 +168,7 @@ def _environment() -> dict[str, str]:
 
 
 def machine_keyring() -> Path | None:
-    """Return the machine's Debian archive keyring; None when its keys are among those that apt trusts anyway."""
+    """Return the machine's Debian archive keyring; None when apt trusts its keys anyway."""
     for keyring in _KEYRINGS:
         if keyring.exists():
             return keyring
@@ -184,8 +183,8 @@ def machine_keyring() -> Path | None:
 def update_from_any(apt: Apt, release: str, report: Callable[[float], None]) -> None:
     """Fetch the lists of `release` from the first mirror that has it. Raises `Unavailable`.
 
-    A release that is signed by keys which the machine's keyring is too old to know is verified by a newer keyring,
-    taken from an older release that the machine's keyring, or the newer one, does verify.
+    A release that is signed by keys which the machine's keyring is too old to know is verified by a newer
+    keyring, taken from an older release that the machine's keyring, or the newer one, does verify.
     """
     keyring = machine_keyring()
     mirrors = apt.mirrors()
@@ -209,9 +208,7 @@ def update_from_any(apt: Apt, release: str, report: Callable[[float], None]) -> 
     )
 
 
-def _update(
-    apt: Apt, mirror: str, release: str, keyring: Path | None, report: Callable[[float], None]
-) -> None:
+def _update(apt: Apt, mirror: str, release: str, keyring: Path | None, report: Callable[[float], None]) -> None:
     try:
         apt.update(mirror, release, keyring, report)
     except AptError as error:
@@ -224,9 +221,7 @@ def _update(
         apt.update(mirror, release, newer_keyring, report)
 
 
-def _keyring_of(
-    apt: Apt, mirror: str, release: str, keyring: Path | None, report: Callable[[float], None]
-) -> Path:
+def _keyring_of(apt: Apt, mirror: str, release: str, keyring: Path | None, report: Callable[[float], None]) -> Path:
     """Return the keyring that `release` itself has, after verifying `release`, if need be in the same way."""
     _update(apt, mirror, release, keyring, report)
     apt.fetch(["debian-archive-keyring"], report)

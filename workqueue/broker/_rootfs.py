@@ -13,6 +13,7 @@ import platform
 import secrets
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from pathlib import Path
 import filelock
 import platformdirs
 
-from workqueue.broker._apt import Apt, AptError, Package, update_from_any
+from workqueue.broker._apt import Apt, AptError, Package, machine_keyring, update_from_any
 from workqueue.broker.errors import Unavailable
 from workqueue.broker.progress import Progress
 from workqueue.warden import get_warden
@@ -42,7 +43,8 @@ PACKAGES = (
 )
 
 _FILES = {
-    "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+    "etc/passwd": "root:x:0:0:root:/root:/bin/sh\n"
+    "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
     "rabbitmq:x:100:100:RabbitMQ:/var/lib/rabbitmq:/usr/sbin/nologin\n",
     "etc/group": "root:x:0:\nnogroup:x:65534:\nrabbitmq:x:100:\n",
     "etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
@@ -69,6 +71,14 @@ def cached(release: str) -> Rootfs | None:
         return None
     newest = max(roots, key=lambda path: path.stat().st_mtime)
     return Rootfs(release, newest.name, newest)
+
+
+def check_can_fetch() -> None:
+    """Raise `Unavailable` if it is clear without the network that no release can be fetched."""
+    machine_keyring()
+    with tempfile.TemporaryDirectory(prefix="wq-apt-") as home:
+        if not Apt(Path(home)).mirrors():
+            raise Unavailable("the apt sources of this machine name no mirror of Debian")
 
 
 def ensure(release: str, progress: Progress) -> Rootfs:

@@ -97,8 +97,22 @@ def _way_in(root: Path) -> tuple[str, ...]:
     )
 
 
-def source(spec: str, *, progress: Progress, restart_command: Sequence[str] | None) -> Source:  # noqa: ARG001
+def available() -> tuple[bool, str]:
+    """Tell whether the default release can serve, and why or why not; nothing is fetched."""
+    root = _rootfs.cached(DEFAULT)
+    try:
+        if root is not None:
+            _way_in(root.path)
+            return True, f"RabbitMQ {root.version} is in the cache"
+        _rootfs.check_can_fetch()
+    except Unavailable as error:
+        return False, str(error)
+    return True, "its RabbitMQ can be fetched with apt, and run without touching the system"
+
+
+def source(spec: str, *, progress: Progress = silent, restart_command: Sequence[str] | None = None) -> Source:
     """Parse `debian:RELEASE`."""
+    del progress, restart_command  # nothing takes long yet; and we restart by ourselves
     _, _, release = spec.partition(":")
     known = ", ".join(RELEASES)
     if not release:
@@ -106,7 +120,5 @@ def source(spec: str, *, progress: Progress, restart_command: Sequence[str] | No
     if release not in RELEASES:
         similar = difflib.get_close_matches(release, RELEASES, n=1)
         hint = f" Did you mean debian:{similar[0]}?" if similar else ""
-        raise Unavailable(
-            f"There is no known RabbitMQ of a Debian release {release!r}: use one of {known}.{hint}"
-        )
+        raise Unavailable(f"There is no known RabbitMQ of a Debian release {release!r}: use one of {known}.{hint}")
     return DebianSource(release)

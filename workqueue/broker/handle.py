@@ -14,9 +14,9 @@ class Capability(enum.StrEnum):
     """What a broker handle is able to do beyond speaking AMQP."""
 
     RESTART = "restart"
-    """`stop()`, `start()` and `restart()` work, and data is kept in between."""
+    """`restart()` works, and data is kept. (Its parts `stop()` and `start()` work where `kill()` does.)"""
     KILL = "kill"
-    """`kill()` sends SIGKILL to the node."""
+    """`kill()` sends SIGKILL to the node, and `start()` starts it again."""
     CTL = "ctl"
     """`ctl()` runs rabbitmqctl."""
     LOGS = "logs"

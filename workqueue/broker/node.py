@@ -20,12 +20,13 @@ from workqueue.broker.handle import About, Broker, Capability, NodeConfig
 from workqueue.warden import Child, get_warden
 
 _BOOT = 60.0  # seconds until it must be ready; an idle machine needs 2 to 4
+_SETTLE = 3.0  # seconds for the boot to end after it serves; not told with another log level
 _STOP = 60.0  # seconds for a graceful stop
 _KILL = 10.0  # seconds until a killed process must be gone
 _CTL = 60.0  # seconds for one rabbitmqctl command
 _ATTEMPTS = 4  # of finding free ports
 _TAIL = 60  # lines of its log in an error
-# Below what Linux, macOS and Windows give to outgoing connections, so that nobody takes a port while we restart.
+# Below what systems give to outgoing connections, so that nobody takes a port while we restart.
 _PORTS = range(20000, 32000)
 _OPEN_FILES = 65536  # a container's unlimited makes the boot crawl
 
@@ -78,6 +79,7 @@ class PrivateNode(Broker):
         self._environment: dict[str, str] = {}
         self._child: Child | None = None
         self._closed = False
+        self._started_at = 0
         self.spec = installation.spec
         self.capabilities = frozenset(Capability)
         self._write("home/.erlang.cookie", secrets.token_hex(16)).chmod(0o400)
@@ -109,7 +111,7 @@ class PrivateNode(Broker):
         if self._child is not None and self._child.poll() is None:
             return
         self._environment = self._make_environment()
-        mark = self.mark()
+        mark = self._started_at = self.mark()
         with self._log.open("ab") as log:
             child = self._child = get_warden().spawn(
                 self._installation.enter(["/bin/sh", "-c", _START, self._installation.server]),
@@ -143,6 +145,7 @@ class PrivateNode(Broker):
         """Stop it gracefully: it closes its connections, flushes, and ends."""
         if self._child is None or self._child.poll() is not None:
             return
+        self._wait_until_settled()
         for process in self._beams():
             process.terminate()  # Erlang takes SIGTERM for init:stop()
         try:
@@ -248,6 +251,12 @@ class PrivateNode(Broker):
             "RABBITMQ_IO_THREAD_POOL_SIZE": "32",  # else 3.8 starts a VM of its own to work it out
             "RUNNING_UNDER_SYSTEMD": "true",  # start script: become the node, do not stay and watch it
         }
+
+    def _wait_until_settled(self) -> None:
+        """Wait for the end of the boot, since it serves before that: stopped in between, it would log a crash."""
+        deadline = time.monotonic() + _SETTLE
+        while "startup complete" not in self.log_since(self._started_at) and time.monotonic() < deadline:
+            time.sleep(0.02)
 
     def _beams(self) -> list[psutil.Process]:
         assert self._child is not None
