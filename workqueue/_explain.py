@@ -1,0 +1,41 @@
+"""What the broker and pika say about an end, told as the core's own errors. Pure."""
+
+from workqueue.errors import (
+    AccessRefused,
+    ChannelClosed,
+    ConnectionFailed,
+    ConnectionLost,
+    TopologyMismatch,
+    WorkqueueError,
+)
+
+
+def explain_refusal(code: int, text: str) -> ChannelClosed:
+    """Why the broker closed a channel."""
+    return (TopologyMismatch.parse(text) if code == 406 else None) or ChannelClosed(code, text)
+
+
+def explain_closed(reason: BaseException, url: str, *, opened: bool) -> WorkqueueError:
+    """Why a connection to ``url`` (shown as it is) ended, or never began."""
+    said = _root_cause(reason)
+    if opened:
+        return ConnectionLost(f"the connection to {url} was lost: {said}")
+    # pika guesses a refusal from the stage at which the connection ended. Only the broker's own words tell
+    # one, which is final, from a broker that went away during the handshake, which is not.
+    if "ACCESS_REFUSED - Login" in said:
+        return AccessRefused(f"the broker refused the user name or password of {url}")
+    if "ACCESS_REFUSED" in said or "NOT_ALLOWED" in said:
+        return AccessRefused(f"the broker refused access to the virtual host of {url}: {said}")
+    return ConnectionFailed(f"cannot connect to {url}: {said}")
+
+
+def _root_cause(error: BaseException) -> str:
+    """pika wraps a reason up to three times, in attributes and arguments rather than in ``__cause__``."""
+    while True:
+        inner = getattr(error, "exception", None) or (getattr(error, "exceptions", None) or error.args or [None])[-1]
+        if not isinstance(inner, BaseException):
+            break
+        error = inner
+    if hasattr(error, "reply_code"):
+        return f"the broker closed it: {error.reply_code} {error.reply_text}"
+    return str(error.args[0]) if len(error.args) == 1 else str(error) or type(error).__name__
