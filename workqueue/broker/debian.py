@@ -4,10 +4,12 @@ Changes no system. As root it runs in a mount and pid namespace of its own, or i
 namespaces are not permitted (as in a container with default privileges); as an ordinary user in a user namespace.
 """
 
+import contextlib
 import difflib
 import functools
 import os
 import shutil
+import stat
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +37,12 @@ _ENVIRONMENT = {
 }
 
 
+# Without a /proc, 3.8 would fail to start as it cannot read its own size there.
+_SETTINGS_WITHOUT_PROC = {"vm_memory_calculation_strategy": "allocated"}
+# Type and number of the devices that programs take for granted, for a root that no /dev can be mounted on.
+_DEVICES = {"null": (1, 3), "zero": (1, 5), "random": (1, 8), "urandom": (1, 9)}
+
+
 class DebianSource(Source):
     """RabbitMQ as packaged in a Debian release."""
 
@@ -60,6 +68,7 @@ class DebianSource(Source):
             server="/usr/lib/rabbitmq/bin/rabbitmq-server",
             ctl="/usr/lib/rabbitmq/bin/rabbitmqctl",
             environment=_ENVIRONMENT,
+            settings=_SETTINGS_WITHOUT_PROC if way_in[0] == "chroot" else {},
             package=root.version,
             root=root.path,
             enter=enter,
@@ -82,6 +91,8 @@ def _way_in(root: Path) -> tuple[str, ...]:
             continue
         probe = subprocess.run([*way, "/bin/true"], capture_output=True, text=True, check=False)
         if probe.returncode == 0:
+            if way[0] == "chroot":
+                _make_devices(root / "dev")
             return way
         said.append(probe.stderr.strip() or f"{way[0]} ended with status {probe.returncode}")
     if os.geteuid() == 0:
@@ -95,6 +106,17 @@ def _way_in(root: Path) -> tuple[str, ...]:
         f"A Debian release runs in a folder as its root, which is not permitted here: {'; '.join(said)}. "
         f"{advice}, or use another broker (`--broker container`, `--broker local`, an amqp:// URL)."
     )
+
+
+def _make_devices(folder: Path) -> None:
+    for name, (major, minor) in _DEVICES.items():
+        path = folder / name
+        if path.is_char_device():
+            continue
+        path.unlink(missing_ok=True)  # a file that was written to for want of the device
+        with contextlib.suppress(PermissionError, FileExistsError):  # not permitted everywhere; or just made by another
+            os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(major, minor))
+            path.chmod(0o666)
 
 
 def available() -> tuple[bool, str]:

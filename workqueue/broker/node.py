@@ -52,6 +52,8 @@ class Installation:
     ctl: str
     """Path of rabbitmqctl."""
     environment: Mapping[str, str]
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """What it needs in its rabbitmq.conf to run there."""
     package: str | None = None
     root: Path = Path("/")
     """What it sees as its root folder."""
@@ -221,6 +223,7 @@ class PrivateNode(Broker):
             "listeners.tcp.1": f"127.0.0.1:{port}",
             "default_user": "wq",
             "default_pass": self._password,
+            **self._installation.settings,
             **self._config.settings,
         }
         content = "".join(f"{key} = {value}\n" for key, value in settings.items())
