@@ -75,9 +75,7 @@ class ConfirmWindow:
                 problem = f"the broker refused a message for queue {publish.routing_key!r}"
                 error = Nacked(problem, message_id=publish.message_id)
             elif publish.returned is not None:
-                problem = (
-                    f"the broker has no queue {publish.routing_key!r} for a message ({publish.returned})"
-                )
+                problem = f"the broker has no queue {publish.routing_key!r} for a message ({publish.returned})"
                 error = Unroutable(problem, message_id=publish.message_id)
             settled.append((publish, error))
         return settled
@@ -87,10 +85,7 @@ class ConfirmWindow:
         unanswered = list(self._by_id.values())
         self._by_id.clear()
         self._by_tag.clear()
-        return [
-            (each, OutcomeUnknown(f"not confirmed: {reason}", message_id=each.message_id))
-            for each in unanswered
-        ]
+        return [(each, OutcomeUnknown(f"not confirmed: {reason}", message_id=each.message_id)) for each in unanswered]
 
     def _tags(self, tag: int, *, multiple: bool) -> list[int]:
         # A tag that is not outstanding settles nothing: whatever the broker means by it, it proves nothing.

@@ -36,6 +36,6 @@ def _root_cause(error: BaseException) -> str:
         if not isinstance(inner, BaseException):
             break
         error = inner
-    if hasattr(error, "reply_code"):
-        return f"the broker closed it: {error.reply_code} {error.reply_text}"
+    if (text := getattr(error, "reply_text", None)) is not None:
+        return f"the broker closed it: {getattr(error, 'reply_code', '')} {text}"
     return str(error.args[0]) if len(error.args) == 1 else str(error) or type(error).__name__

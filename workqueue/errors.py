@@ -84,11 +84,9 @@ class TopologyMismatch(ChannelClosed):
         r"received (?P<asked>.+?) but current is (?P<actual>.+)$",
         re.DOTALL,
     )
-    _VALUE = re.compile(r"(?:the value )?'(?P<value>.*)'(?: of type '\w+')?$", re.DOTALL)
+    _VALUE = re.compile(r"(?:the value )?'(?P<value>.*?)'(?: of type '\w+')?$", re.DOTALL)
 
-    def __init__(
-        self, text: str, *, queue: str, argument: str, asked: str | None, actual: str | None
-    ) -> None:
+    def __init__(self, text: str, *, queue: str, argument: str, asked: str | None, actual: str | None) -> None:
         super().__init__(406, text)
         self.queue = queue
         self.argument = argument

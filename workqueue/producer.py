@@ -56,9 +56,7 @@ class Producer:
         """
         self._connected().declare(queue)
 
-    def send(
-        self, queue: Queue | str, body: bytes, *, message_id: str | None = None, persistent: bool = True
-    ) -> None:
+    def send(self, queue: Queue | str, body: bytes, *, message_id: str | None = None, persistent: bool = True) -> None:
         """Publish one message; return once the broker has it in a queue and has confirmed that.
 
         A Queue is declared first, a name is not. Without a ``message_id`` it gets a unique one. Raises

@@ -39,9 +39,7 @@ class Queue:
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.name.encode()) <= 255:
-            raise ValueError(
-                f"a queue's name has 1 to 255 bytes, {self.name!r} has {len(self.name.encode())}"
-            )
+            raise ValueError(f"a queue's name has 1 to 255 bytes, {self.name!r} has {len(self.name.encode())}")
         if self.type not in ("quorum", "classic"):
             raise ValueError(f"a queue's type is 'quorum' or 'classic', not {self.type!r}")
         if self.delivery_limit is not None:

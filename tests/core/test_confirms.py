@@ -1,0 +1,200 @@
+"""The confirm window, against every answer that a broker can give, and some that it must not."""
+
+from concurrent.futures import Future
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
+
+from workqueue import Nacked, OutcomeUnknown, Unroutable
+from workqueue._confirms import ConfirmWindow, Publish
+
+
+def a_publish(message_id: str) -> Publish:
+    return Publish("task_queue", message_id, Future())
+
+
+def a_window_with(count: int, *, limit: int = 100) -> ConfirmWindow:
+    window = ConfirmWindow(limit)
+    for number in range(1, count + 1):
+        publish = a_publish(f"m{number}")
+        window.reserve(publish)
+        assert window.sent(publish) == number
+    return window
+
+
+def outcomes(settled):
+    return {publish.message_id: None if error is None else type(error) for publish, error in settled}
+
+
+def test_an_ack_settles_its_message_and_no_other():
+    window = a_window_with(3)
+
+    assert outcomes(window.confirmed(2, multiple=False, is_ack=True)) == {"m2": None}
+    assert len(window) == 2
+
+
+def test_multiple_settles_everything_up_to_the_tag_in_order():
+    window = a_window_with(4)
+
+    settled = window.confirmed(3, multiple=True, is_ack=True)
+
+    assert [publish.message_id for publish, _ in settled] == ["m1", "m2", "m3"]
+    assert len(window) == 1
+
+
+def test_multiple_with_tag_zero_settles_everything_that_was_sent():
+    window = a_window_with(3)
+    window.reserve(a_publish("not sent yet"))
+
+    assert set(outcomes(window.confirmed(0, multiple=True, is_ack=True))) == {"m1", "m2", "m3"}
+    assert len(window) == 1
+
+
+def test_a_nack_fails_its_messages_even_if_they_were_returned():
+    window = a_window_with(3)
+    window.returned("m1", "312 NO_ROUTE")
+
+    assert outcomes(window.confirmed(2, multiple=True, is_ack=False)) == {"m1": Nacked, "m2": Nacked}
+
+
+def test_a_returned_message_is_unroutable_although_the_broker_acks_it():
+    window = a_window_with(2)
+
+    window.returned("m1", "312 NO_ROUTE")
+
+    [(_, error), (_, nothing)] = window.confirmed(2, multiple=True, is_ack=True)
+    assert isinstance(error, Unroutable)
+    assert "312 NO_ROUTE" in str(error)
+    assert error.message_id == "m1"
+    assert nothing is None
+
+
+@pytest.mark.parametrize("stranger", ["m99", "", None])
+def test_a_return_of_a_message_that_is_not_in_the_window_changes_nothing(stranger):
+    window = a_window_with(1)
+
+    window.returned(stranger, "312 NO_ROUTE")
+
+    assert outcomes(window.confirmed(1, multiple=False, is_ack=True)) == {"m1": None}
+
+
+@pytest.mark.parametrize("tag", [0, 1, 4, 2**63])
+def test_an_answer_for_a_tag_that_is_not_outstanding_settles_nothing(tag):
+    window = a_window_with(3)
+    window.confirmed(1, multiple=False, is_ack=True)
+
+    assert window.confirmed(tag, multiple=False, is_ack=True) == []
+    assert len(window) == 2
+
+
+def test_a_lost_connection_leaves_the_outcome_of_the_rest_unknown_sent_or_not():
+    window = a_window_with(3)
+    window.confirmed(1, multiple=False, is_ack=True)
+    window.reserve(a_publish("not sent yet"))
+
+    lost = window.lost("the network failed")
+
+    assert outcomes(lost) == dict.fromkeys(("m2", "m3", "not sent yet"), OutcomeUnknown)
+    assert all("the network failed" in str(error) for _, error in lost)
+    assert len(window) == 0
+    assert window.confirmed(3, multiple=True, is_ack=True) == []
+
+
+def test_a_full_window_takes_no_message():
+    window = a_window_with(2, limit=2)
+    assert window.full
+
+    with pytest.raises(ValueError, match="the window of 2 is full"):
+        window.reserve(a_publish("one too many"))
+
+    window.confirmed(1, multiple=False, is_ack=True)
+    window.reserve(a_publish("fits"))
+
+
+def test_a_message_id_is_in_the_window_once_because_returns_name_nothing_else():
+    window = a_window_with(1)
+
+    with pytest.raises(ValueError, match="'m1' is on its way already"):
+        window.reserve(a_publish("m1"))
+
+    window.confirmed(1, multiple=False, is_ack=True)
+    window.reserve(a_publish("m1"))
+
+
+@given(
+    count=st.integers(1, 30),
+    answers=st.lists(st.tuples(st.integers(0, 40), st.booleans(), st.booleans()), max_size=40),
+)
+def test_whatever_the_broker_answers_every_message_is_settled_once(count, answers):
+    window = a_window_with(count)
+    settled = []
+
+    for tag, multiple, is_ack in answers:
+        settled += window.confirmed(tag, multiple=multiple, is_ack=is_ack)
+    settled += window.lost("the end")
+
+    assert sorted(publish.message_id for publish, _ in settled) == sorted(f"m{n}" for n in range(1, count + 1))
+
+
+class ConfirmWindowMachine(RuleBasedStateMachine):
+    """The window beside a model that looks at each message by itself."""
+
+    waiting = Bundle("waiting")
+    LIMIT = 5
+
+    def __init__(self):
+        super().__init__()
+        self.window = ConfirmWindow(self.LIMIT)
+        self.names = 0
+        self.reserved = set()
+        self.tags = {}
+        self.returned = set()
+
+    @precondition(lambda self: len(self.reserved) + len(self.tags) < self.LIMIT)
+    @rule(target=waiting)
+    def reserve(self):
+        self.names += 1
+        publish = a_publish(f"m{self.names}")
+        self.window.reserve(publish)
+        self.reserved.add(publish.message_id)
+        return publish
+
+    @rule(publish=consumes(waiting))
+    def send(self, publish):
+        if publish.message_id in self.reserved:  # not lost in between
+            self.reserved.remove(publish.message_id)
+            self.tags[self.window.sent(publish)] = publish.message_id
+
+    @precondition(lambda self: self.tags)
+    @rule(data=st.data())
+    def give_back(self, data):
+        message_id = data.draw(st.sampled_from(sorted(self.tags.values())))
+        self.window.returned(message_id, "312 NO_ROUTE")
+        self.returned.add(message_id)
+
+    @rule(tag=st.integers(1, 50), multiple=st.booleans(), is_ack=st.booleans())
+    def answer(self, tag, multiple, is_ack):
+        meant = {t for t in self.tags if t == tag or (multiple and t < tag)}
+        expected = {}
+        for each in meant:
+            message_id = self.tags.pop(each)
+            refused = Unroutable if message_id in self.returned else None
+            expected[message_id] = refused if is_ack else Nacked
+        assert outcomes(self.window.confirmed(tag, multiple=multiple, is_ack=is_ack)) == expected
+
+    @rule()
+    def lose(self):
+        expected = dict.fromkeys(self.reserved | set(self.tags.values()), OutcomeUnknown)
+        self.reserved.clear()
+        self.tags.clear()
+        assert outcomes(self.window.lost("gone")) == expected
+
+    @invariant()
+    def counts_what_is_not_settled(self):
+        assert len(self.window) == len(self.reserved) + len(self.tags)
+        assert self.window.full == (len(self.window) == self.LIMIT)
+
+
+TestConfirmWindow = ConfirmWindowMachine.TestCase

@@ -1,0 +1,81 @@
+"""A broker URL is shown without its password, whatever is wrong with it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workqueue import InvalidURL, Producer, Worker
+from workqueue._url import check_url, safe_url
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("amqp://localhost", "amqp://localhost"),
+        ("amqp://guest:guest@localhost:5672/%2F", "amqp://guest:***@localhost:5672/%2F"),
+        ("amqps://me:s%2Fcret@[::1]:5671/vhost", "amqps://me:***@[::1]:5671/vhost"),
+        ("amqp://me:secret@h/v?ssl_options={'password':'secret'}", "amqp://me:***@h/v"),
+        ("amqp://me:sec/ret@h/v", "<unreadable URL>"),
+        ("amqp://me:sec#ret@h/v", "<unreadable URL>"),
+        ("http://me:secret@h/v", "<unreadable URL>"),
+        ("me:secret@h", "<unreadable URL>"),
+        ("amqp://[secret", "<unreadable URL>"),
+    ],
+)
+def test_a_url_is_shown_without_password_and_query(url, shown):
+    assert safe_url(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("", "amqp://"),
+        ("localhost:5672", "amqp://"),
+        ("amqp://", "no host"),
+        ("amqp://h:0", "port is 0"),
+        ("amqp://h:99999", "port"),
+        ("amqp://h:port", "port"),
+        ("amqp://me@h", "no password"),
+        ("amqp://h/a/b", "unescaped /"),
+        ("amqp://me:s/ecret@h/", "unescaped"),
+        ("amqp://me:1/ecret@h/", "unescaped"),
+        ("amqp://me:secret@h/#x", "unescaped"),
+        ("amqp://h/" + "x" * 256, "255"),
+    ],
+)
+def test_what_is_no_broker_url_is_refused_with_a_reason(url, problem):
+    with pytest.raises(InvalidURL, match=problem):
+        check_url(url)
+
+
+@given(password=st.text(st.characters(codec="utf-8"), min_size=1).map(lambda tail: "hunter2" + tail + "hunter2"))
+def test_no_password_gets_out_however_badly_it_is_escaped(password):
+    url = f"amqp://me:{password}@rabbit:5672/%2F"
+
+    assert "hunter2" not in safe_url(url)
+    try:
+        assert "hunter2" not in repr(Producer(url))
+        assert "hunter2" not in repr(Worker(url, "task_queue", print))
+    except InvalidURL as error:
+        assert "hunter2" not in str(error)  # noqa: PT017
+        assert error.__context__ is None  # noqa: PT017
+
+
+@pytest.mark.parametrize("arguments", [{"window": 0}])
+def test_a_producer_refuses_what_makes_no_sense(arguments):
+    with pytest.raises(ValueError, match="at least one message"):
+        Producer("amqp://localhost", **arguments)
+
+
+@pytest.mark.parametrize("prefetch", [0, 65536])
+def test_a_worker_refuses_what_makes_no_sense(prefetch):
+    with pytest.raises(ValueError, match="from 1 to 65535"):
+        Worker("amqp://localhost", "task_queue", print, prefetch=prefetch)
+
+
+def test_what_has_not_connected_says_so():
+    assert repr(Producer("amqp://localhost")) == "<Producer amqp://localhost not connected>"
+    assert (
+        repr(Worker("amqp://localhost", "task_queue", print))
+        == "<Worker 'task_queue' at amqp://localhost not started, nothing in hand>"
+    )

@@ -1,0 +1,45 @@
+"""The command line; ``workqueue --help`` is its table of contents.
+
+Exit codes that all commands share: 0 it worked, 1 it failed while it ran, 3 wrong usage or no broker to be had, 130
+interrupted. Commands return their exit code, or None for 0.
+"""
+
+import sys
+from typing import NamedTuple, NoReturn
+
+
+class Entry(NamedTuple):
+    """Where a command is (``module:attribute``), and what the table of contents says of it."""
+
+    target: str
+    summary: str
+
+
+COMMANDS = {
+    "new-task": Entry("workqueue.cli.new_task:command", "Send a task to a work queue."),
+    "worker": Entry("workqueue.cli.worker:command", "Do the tasks of a work queue, one after the other."),
+    "queues": Entry("workqueue.cli.queues:command", "Show queues: messages ready, messages unacknowledged."),
+    "broker": Entry("workqueue.cli.broker:group", "Run a private RabbitMQ, or make an image of one."),
+    "verify": Entry("workqueue.cli.verify:command", "Check each guarantee of a work queue on real brokers."),
+}
+"""Every command, in the order of the table of contents. Its module is imported when it is used."""
+
+
+def main() -> NoReturn:
+    """Run the command line and exit: the console script."""
+    try:
+        from workqueue.cli._app import run
+    except ModuleNotFoundError as missing:
+        if missing.name not in ("click", "rich"):
+            raise
+        sys.exit(explain_missing(missing.name, extra="cli"))
+    sys.exit(run())
+
+
+def explain_missing(module: str, *, extra: str) -> int:
+    """Say which extra brings the missing module; return the exit code."""
+    sys.stderr.write(
+        f"Error: this needs the Python package {module!r}, which is not installed.\n"
+        f"Install it with: pip install 'workqueue-guarantees[{extra}]'\n"
+    )
+    return 3
