@@ -1,0 +1,121 @@
+"""Brokers that `workqueue broker run` keeps, and how other commands reach them.
+
+Each has a folder that its warden removes, with `broker.json` (its URL, so for this user alone) and the socket `ctl`, on
+which the keeper runs rabbitmqctl for others: it alone knows how to, whatever the provider.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import socketserver
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from workqueue.broker.errors import BrokerError, CtlFailed
+from workqueue.broker.handle import Broker
+from workqueue.warden import get_warden
+
+_TIMEOUT = 90.0  # seconds for one command; more than the keeper gives it
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A broker that some `workqueue broker run` keeps."""
+
+    spec: str
+    url: str
+    safe_url: str
+    folder: Path
+
+    def ctl(self, *args: str) -> str:
+        """Run rabbitmqctl on it. Raises `CtlFailed`, and `BrokerError` when its keeper is gone."""
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+                client.settimeout(_TIMEOUT)
+                client.connect(str(self.folder / "ctl"))
+                client.sendall(json.dumps(args).encode())
+                client.shutdown(socket.SHUT_WR)
+                with client.makefile("rb") as stream:
+                    answer = json.loads(stream.read())
+        except (OSError, ValueError) as error:
+            raise BrokerError(f"The `workqueue broker run` that keeps {self.spec} does not answer.") from error
+        if "error" in answer:
+            raise BrokerError(answer["error"])
+        if answer["status"]:
+            raise CtlFailed(args, answer["status"], answer["output"])
+        output: str = answer["output"]
+        return output
+
+
+def kept_brokers() -> list[Kept]:
+    """Return the brokers of this user that are kept now, the newest last."""
+    found = []
+    folder = _folder()
+    for file in sorted(folder.glob("*/broker.json"), key=_age) if folder.is_dir() else []:
+        with contextlib.suppress(OSError, ValueError, KeyError):  # it went meanwhile
+            content = json.loads(file.read_text())
+            kept = Kept(content["spec"], content["url"], content["safe_url"], file.parent)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+                client.connect(str(kept.folder / "ctl"))  # else nobody keeps it any more
+            found.append(kept)
+    return found
+
+
+@contextlib.contextmanager
+def keep(broker: Broker) -> Iterator[None]:
+    """Let other commands of this user reach `broker`."""
+    parent = _folder()
+    parent.mkdir(mode=0o700, exist_ok=True)
+    if parent.is_symlink() or parent.stat().st_uid != os.getuid() or parent.stat().st_mode & 0o077:
+        raise BrokerError(f"{parent} is not ours alone: somebody else made it. Remove it.")
+    warden = get_warden()
+    folder = warden.directory("", parent=parent)
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            args = json.loads(self.rfile.read() or b"[]")
+            if args:
+                with contextlib.suppress(BrokenPipeError):
+                    self.wfile.write(json.dumps(_run(broker, args)).encode())
+
+    with _Server(str(folder / "ctl"), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True, name="ctl").start()
+        content = {"spec": broker.spec, "url": broker.url, "safe_url": broker.safe_url}
+        new = folder / "new"
+        new.touch(mode=0o600)
+        new.write_text(json.dumps(content))
+        new.rename(folder / "broker.json")
+        try:
+            yield
+        finally:
+            server.shutdown()
+            warden.remove(folder)
+
+
+class _Server(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+
+
+def _run(broker: Broker, args: list[str]) -> dict[str, object]:
+    try:
+        return {"status": 0, "output": broker.ctl(*args)}
+    except CtlFailed as error:
+        return {"status": error.status, "output": error.output}
+    except (BrokerError, NotImplementedError) as error:
+        return {"error": str(error)}
+
+
+def _folder() -> Path:
+    # Not under the home: the path of a socket must be short.
+    return Path(tempfile.gettempdir()) / f"workqueue-brokers-{os.getuid()}"
+
+
+def _age(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return 0.0

@@ -1,0 +1,131 @@
+"""`workqueue broker`: a RabbitMQ to follow the tutorial with."""
+
+import importlib
+import signal
+import threading
+from types import FrameType
+
+import click
+
+from workqueue.broker import Broker, Capability, resolve
+from workqueue.broker.errors import BrokerError, CtlFailed
+from workqueue.cli._kept import keep, kept_brokers
+from workqueue.cli._progress import progress_on_stderr
+
+_ELSEWHERE = {"image": "workqueue.cli.image"}
+
+
+class NoBroker(click.ClickException):
+    """There is no broker to be had."""
+
+    exit_code = 3
+
+
+class _Group(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *_ELSEWHERE])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        command: click.Command = importlib.import_module(_ELSEWHERE[cmd_name]).command
+        return command
+
+
+@click.group(cls=_Group)
+def group() -> None:
+    """Run a private RabbitMQ, or make an image of one."""
+
+
+@group.command()
+@click.option(
+    "--broker",
+    "spec",
+    envvar="WORKQUEUE_BROKER",
+    default="auto",
+    show_default=True,
+    show_envvar=True,
+    help="Where to get it: container[:IMAGE], local[:DIR], debian:RELEASE; auto takes the first that can serve.",
+)
+def run(spec: str) -> None:
+    """Run a RabbitMQ in the foreground until CTRL+C (or SIGTERM), and remove it with all its data then.
+
+    \b
+    Examples:
+      workqueue broker run
+      workqueue broker run --broker debian:bookworm
+
+    \b
+    Exit codes:
+      0  ended by CTRL+C or SIGTERM
+      3  wrong usage, or no broker to be had
+    """
+    done = threading.Event()
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        done.set()
+
+    try:
+        with progress_on_stderr() as progress:
+            source = resolve(spec, progress=progress)
+            source.prepare(progress)
+            progress(f"Starting {source.spec}")
+            broker = source.start()
+        if source.why:
+            click.echo(f"auto chose {source.why}", err=True)
+        with broker, keep(broker):
+            # Not before: until here the default is right, and the warden clears up.
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, end)
+            click.echo(_introduction(broker))
+            while not done.wait(3600):  # a wait without end cannot be interrupted everywhere
+                pass
+            click.echo("Stopping the broker and removing its data.", err=True)
+    except BrokerError as error:
+        raise NoBroker(str(error)) from error
+
+
+@group.command(context_settings={"ignore_unknown_options": True})
+@click.option("--url", envvar="WORKQUEUE_URL", help="Which one, where several are kept.")
+@click.argument("args", nargs=-1, type=click.UNPROCESSED, required=True)
+def ctl(url: str | None, args: tuple[str, ...]) -> int:
+    """Run rabbitmqctl on the broker that `workqueue broker run` keeps.
+
+    \b
+    Example:
+      workqueue broker ctl list_queues name messages_ready messages_unacknowledged
+    """
+    kept = [broker for broker in kept_brokers() if url in (None, broker.url)]
+    if len(kept) != 1:
+        which = ", ".join(broker.safe_url for broker in kept_brokers())
+        raise NoBroker(
+            f"Which broker? There are several, say which with --url: {which}"
+            if kept
+            else f"No `workqueue broker run` keeps {'the broker of that URL' if which else 'a broker'} now."
+        )
+    try:
+        click.echo(kept[0].ctl(*args), nl=False)
+    except CtlFailed as error:
+        click.echo(error.output, nl=False, err=True)
+        return error.status
+    except BrokerError as error:
+        raise NoBroker(str(error)) from error
+    return 0
+
+
+def _introduction(broker: Broker) -> str:
+    lines = [
+        f"{broker.about.product} {broker.about.version} on Erlang {broker.about.erlang} ({broker.spec}) runs at",
+        "",
+        f"    {broker.url}",
+        "",
+        "To follow the tutorial, in other terminals:",
+        "",
+        f"    export WORKQUEUE_URL='{broker.url}'",
+        "    workqueue worker",
+        "    workqueue new-task First message.",
+        "    workqueue queues",
+    ]
+    if Capability.CTL in broker.capabilities:
+        lines.append("    workqueue broker ctl list_connections")
+    return "\n".join([*lines, "", "CTRL+C ends it and removes its data."])
