@@ -47,9 +47,7 @@ class Connection:
         parts = urlsplit(url)
         tls = parts.scheme == "amqps"
         host = parts.hostname or "localhost"
-        self._socket: socket.socket = socket.create_connection(
-            (host, parts.port or (5671 if tls else 5672)), timeout
-        )
+        self._socket: socket.socket = socket.create_connection((host, parts.port or (5671 if tls else 5672)), timeout)
         try:
             if tls:
                 self._socket = _tls_context(parts.query).wrap_socket(self._socket, server_hostname=host)
@@ -107,9 +105,7 @@ class Connection:
 
     def _send(self, channel: int, method: tuple[int, int], arguments: bytes) -> None:
         payload = struct.pack(">HH", *method) + arguments
-        self._socket.sendall(
-            struct.pack(">BHI", _METHOD, channel, len(payload)) + payload + bytes([_FRAME_END])
-        )
+        self._socket.sendall(struct.pack(">BHI", _METHOD, channel, len(payload)) + payload + bytes([_FRAME_END]))
 
     def _expect(self, method: tuple[int, int]) -> bytes:
         while True:

@@ -191,9 +191,7 @@ class Warden:
                 self._socket.sendall(data[sent:])
                 answer = self._answer_to(self._requests)
             except OSError as error:
-                raise WardenError(
-                    "the warden is gone; nothing can be started under its guard any more"
-                ) from error
+                raise WardenError("the warden is gone; nothing can be started under its guard any more") from error
         if "error" in answer:
             number, text, filename = answer["error"]
             raise OSError(number, text, filename)

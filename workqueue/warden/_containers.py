@@ -60,9 +60,7 @@ def _remove_by_api(engine: str, label: str) -> bool:
     if parts.scheme == "unix":
         connection: http.client.HTTPConnection = _UnixConnection(parts.path)
     elif parts.scheme in ("tcp", "http") and not os.environ.get("DOCKER_TLS_VERIFY"):
-        connection = http.client.HTTPConnection(
-            parts.hostname or "localhost", parts.port or 2375, timeout=_TIMEOUT
-        )
+        connection = http.client.HTTPConnection(parts.hostname or "localhost", parts.port or 2375, timeout=_TIMEOUT)
     else:  # ssh and TLS: the command knows how
         raise OSError(f"cannot reach {engine} without the engine's command")
     with contextlib.closing(connection):
