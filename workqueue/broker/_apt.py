@@ -127,9 +127,18 @@ class Apt:
         """Fetch `packages` and all that they depend on; continues what was interrupted. Raises `AptError`."""
         self._run(["install", "--download-only", "--yes", *packages], report)
 
-    def fetched(self, package: str) -> Path:
-        """Return the file of a package that `fetch` fetched."""
-        return next((self._home / "cache" / "archives").glob(f"{package}_*.deb"))
+    def keyring(self, report: Callable[[float], None]) -> Path:
+        """Return the archive keyring of the release whose lists were fetched last. Raises `AptError`."""
+        package = "debian-archive-keyring"
+        self.fetch([package], report)
+        file = next((self._home / "cache" / "archives").glob(f"{package}_*.deb"))
+        folder = file.with_suffix("")
+        run = subprocess.run(["dpkg-deb", "-x", file, folder], capture_output=True, text=True, check=False)
+        file.unlink()
+        for path in _KEYRINGS:
+            if (folder / path.relative_to("/")).exists():
+                return folder / path.relative_to("/")
+        raise AptError(f"{file.name} has no keyring that we know: {run.stderr}")
 
     def _run(self, arguments: Sequence[str], report: Callable[[float], None] | None = None) -> str:
         """Run apt-get under the warden, so that it ends when we are killed; return what it printed."""
@@ -217,22 +226,8 @@ def _update(apt: Apt, mirror: str, release: str, keyring: Path | None, report: C
         older = RELEASES[: RELEASES.index(release)]
         if not older:
             raise
-        newer_keyring = _keyring_of(apt, mirror, older[-1], keyring, report)
-        apt.update(mirror, release, newer_keyring, report)
-
-
-def _keyring_of(apt: Apt, mirror: str, release: str, keyring: Path | None, report: Callable[[float], None]) -> Path:
-    """Return the keyring that `release` itself has, after verifying `release`, if need be in the same way."""
-    _update(apt, mirror, release, keyring, report)
-    apt.fetch(["debian-archive-keyring"], report)
-    package = apt.fetched("debian-archive-keyring")
-    folder = package.with_suffix("")
-    subprocess.run(["dpkg-deb", "-x", package, folder], check=True, capture_output=True)
-    package.unlink()
-    for path in _KEYRINGS:
-        if (folder / path.relative_to("/")).exists():
-            return folder / path.relative_to("/")
-    raise AptError(f"debian-archive-keyring of {release} has no keyring")
+        _update(apt, mirror, older[-1], keyring, report)
+        apt.update(mirror, release, apt.keyring(report), report)
 
 
 def _last_line(error: AptError) -> str:

@@ -14,6 +14,7 @@ from workqueue.broker.progress import Progress, silent
 from workqueue.errors import InvalidURL
 from workqueue.warden._amqp import AmqpError
 
+_ANSWER = 5.0  # seconds that it may take for each answer
 _RESTART = 300.0  # seconds for the restart command
 _READY = 120.0  # seconds after it until the broker must answer again
 
@@ -88,7 +89,7 @@ def _ask(url: str, shown: str) -> dict[str, Any]:
     parts = urlsplit(url)
     user = parts.username or "guest"
     try:
-        return greet(url)
+        return greet(url, _ANSWER)
     except AmqpError as error:
         if error.code == 403:
             reason = f"it refuses the user {user!r}: wrong name or password, or not allowed from this host"
