@@ -5,7 +5,8 @@ from types import MappingProxyType
 from pika.exceptions import ConnectionClosedByBroker
 
 from workqueue.guarantee.catalogue import guarantee, hazard
-from workqueue.guarantee.sources import CONFIRMS, QUEUES, QUORUM_QUEUES, TUTORIAL_2
+from workqueue.guarantee.expectation import BrokenOn
+from workqueue.guarantee.sources import CONFIRMS, QUEUES, QUORUM_QUEUES, TUTORIAL_2, Source
 from workqueue.guarantee.verdict import NotApplicable
 from workqueue.guarantee.waiting import promised, refused
 
@@ -248,6 +249,31 @@ def test_held_tasks_survive_a_kill(queue, publish, workers):
     drained = queue.drain()
     assert sorted(bodies(drained)) == sorted(TASKS)
     assert {each.task for each in drained if each.redelivered} >= set(TASKS[:3])
+
+
+@guarantee(
+    "durability.new-queue-survives-kill",
+    "A queue that was declared a moment before a SIGKILL of RabbitMQ survives it, with the messages that were confirmed.",
+    source=CONFIRMS.section("when-publishes-are-confirmed"),
+    across="kill-at-once",
+    broken_on=[
+        BrokenOn(
+            "quorum",
+            "",
+            "for half a second after its declaration a quorum queue's registration is not on disk; killed then, the node "
+            "starts its member as a new one, without its messages",
+            Source(
+                "rabbitmq/ra, ra_directory.erl (auto_save)",
+                "https://github.com/rabbitmq/ra/blob/v2.15.0/src/ra_directory.erl",
+            ),
+        )
+    ],
+)
+def test_a_queue_just_declared_survives_a_kill_with_its_confirmed_messages(publish, workers):
+    [task] = publish("a task")
+    yield
+    [worker] = workers(1, wait=False)
+    worker.receives(task, within=6)
 
 
 # The note on message persistence

@@ -5,21 +5,31 @@ the same broker are run up to their ``yield``, the fault happens once, and each 
 """
 
 import inspect
+import time
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from workqueue.broker import Broker
-from workqueue.broker.errors import BrokerError
 from workqueue.guarantee.evidence import Evidence
+from workqueue.guarantee.expectation import QUORUM
 from workqueue.guarantee.stage import Stage
 from workqueue.guarantee.verdict import Unknown
+from workqueue.guarantee.waiting import barrier
+
+#: Seconds after which a new quorum queue is safely on disk. Its server is registered in a table that is saved half a
+#: second late (``auto_save`` in ra_directory.erl); a node killed before that does not know its own queue any more, which
+#: is what specs declared ``kill-at-once`` are about, and what all others must not run into.
+SETTLED = 2.5
 
 
 class Scene:
     """One such spec on its stage: prepared, waiting for the fault, or finished."""
 
-    def __init__(self, function: Callable[..., Generator[None, None, None]], stage: Stage) -> None:
+    def __init__(
+        self, function: Callable[..., Generator[None, None, None]], stage: Stage, *, at_once: bool = False
+    ) -> None:
         self.stage = stage
+        self.at_once = at_once
         self._function = function
         self._generator: Generator[None, None, None] | None = None
         self._error: BaseException | None = None
@@ -57,21 +67,23 @@ class Crossing:
         self._kind = kind
         self._broker = broker
         self._scenes = scenes
-        self._happened = False
 
     def happen(self) -> None:
-        """Prepare all scenes and bring the broker down and up again; only the first call does it."""
-        if self._happened:
-            return
-        self._happened = True
+        """Prepare all scenes and bring the broker down and up again."""
         for scene in self._scenes:
-            scene.prepare()
+            if not scene.at_once:
+                scene.prepare()
+        if self._kind == "kill" and any(scene.stage.queue_type == QUORUM for scene in self._scenes):
+            _wait_until_settled([scene.stage for scene in self._scenes])
+        for scene in self._scenes:
+            if scene.at_once:
+                scene.prepare()
         try:
             what = self._fall()
             self._broker.start()
-        except BrokerError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, no scene may go on as if the fault had landed
             for scene in self._scenes:
-                scene.fail(Unknown(f"the broker did not come through the {self._kind}: {error}"))
+                scene.fail(Unknown(f"the broker did not come through the {self._kind}: {error!r}"))
             return
         for scene in self._scenes:
             scene.stage.broker_went_down()
@@ -86,6 +98,12 @@ class Crossing:
         return "stopped gracefully; its process is gone"
 
 
-def scene_of(function: Any, broker: Broker, queue_type: str) -> Scene:
+def _wait_until_settled(stages: Sequence[Stage]) -> None:
+    # This waits for time to pass because the broker does: it can be asked nothing that tells the difference.
+    latest = max((stage.declared_at for stage in stages), default=0.0)
+    barrier("the queues have been there for a while", lambda: time.monotonic() - latest > SETTLED)
+
+
+def scene_of(function: Any, broker: Broker, queue_type: str, *, at_once: bool) -> Scene:
     """A scene for a spec declared with ``across=``, not yet prepared."""
-    return Scene(function.workqueue_generator, Stage(broker, queue_type, Evidence()))
+    return Scene(function.workqueue_generator, Stage(broker, queue_type, Evidence()), at_once=at_once)

@@ -15,8 +15,9 @@ from workqueue.guarantee.sources import Source
 
 _SLUG = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*\.[a-z0-9]+(?:-[a-z0-9]+)*")
 
-#: What happens to the broker at the ``yield`` of a spec that was declared with ``across=``.
-ACROSS = ("restart", "kill")
+#: What happens to the broker at the ``yield`` of a spec that was declared with ``across=``: a graceful restart, a
+#: SIGKILL once the queues have been there for a while, or a SIGKILL a moment after they were declared.
+ACROSS = ("restart", "kill", "kill-at-once")
 
 #: What a spec can need of a broker; the names are those of :class:`workqueue.broker.Capability`.
 NEEDS = ("restart", "kill", "ctl", "logs", "configure")
@@ -85,12 +86,12 @@ def guarantee(
     """Declare the decorated pytest function as the spec of a guarantee.
 
     With ``across``, the function is a generator: what comes before its ``yield`` is prepared, then the broker is
-    restarted (``"restart"``) or killed with SIGKILL and started again (``"kill"``), once for all specs that wait
-    for it, and then the rest runs. The parameters of a spec, fixtures otherwise, are then attributes of its
+    restarted (``"restart"``) or killed with SIGKILL and started again (``"kill"``, ``"kill-at-once"``), once for
+    all specs that wait for it, and then the rest runs. The parameters of a spec, fixtures otherwise, are then attributes of its
     :class:`~workqueue.guarantee.stage.Stage`.
     """
     if across is not None:
-        needs = (*needs, *(need for need in (across, "restart") if need not in needs))
+        needs = (*needs, across.partition("-")[0])
     entry = Guarantee(
         slug, text, source, _hazard, tuple(queue_types), tuple(broken_on), tuple(needs), across, counter_example
     )

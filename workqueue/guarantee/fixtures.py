@@ -5,7 +5,7 @@ They are prefixed, so that they clash with nobody's. What they need is imported 
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Where the fixtures leave what the report needs: the evidence and, once there is one, the broker and its log mark.
 EVIDENCE = pytest.StashKey["Evidence"]()
 BROKER = pytest.StashKey["Broker"]()
-LOG_MARK = pytest.StashKey[int]()
+LOG_MARK = pytest.StashKey[int | None]()
 
 _SCENES = pytest.StashKey[dict[str, "Scene"]]()
 
@@ -66,7 +66,7 @@ def workqueue_stage(
     stage = Stage(workqueue_broker, workqueue_queue_type, Evidence())
     _set_up(request, stage)
     if (entry := of(request.function)) is not None:
-        stage.needs(*entry.needs)
+        _require(workqueue_broker, entry.needs)
     yield stage
     stage.close()
 
@@ -101,35 +101,44 @@ def workqueue_across(
     entry = of(request.function)
     if entry is None or entry.across is None:
         raise pytest.UsageError("workqueue_across is for specs declared with across=")
+    _require(workqueue_broker, entry.needs)
     if request.node.nodeid not in scenes:
-        group = _waiting_for_the_same(request, workqueue_broker, entry.across)
+        fault = entry.across.partition("-")[0]
+        group = _waiting_for_the_same(request, workqueue_broker, fault)
         scenes.update(group)
-        Crossing(entry.across, workqueue_broker, list(group.values())).happen()
+        Crossing(fault, workqueue_broker, list(group.values())).happen()
     scene = scenes.pop(request.node.nodeid)
     _set_up(request, scene.stage)
     yield scene
     scene.stage.close()
 
 
-def _waiting_for_the_same(request: pytest.FixtureRequest, broker: "Broker", across: str) -> dict[str, "Scene"]:
+def _require(broker: "Broker", needs: Sequence[str]) -> None:
+    from workqueue.broker import Capability
+    from workqueue.guarantee.verdict import NotApplicable
+
+    if missing := [need for need in needs if Capability(need) not in broker.capabilities]:
+        raise NotApplicable(f"{broker.spec} is not ours to: {', '.join(missing)}")
+
+
+def _waiting_for_the_same(request: pytest.FixtureRequest, broker: "Broker", fault: str) -> dict[str, "Scene"]:
     from workqueue.guarantee.across import scene_of
     from workqueue.guarantee.catalogue import of
 
     mine = request.node.callspec.params["workqueue_broker"]
-    return {
-        item.nodeid: scene_of(item.function, broker, item.callspec.params["workqueue_queue_type"])
-        for item in request.session.items
-        if isinstance(item, pytest.Function)
-        and (entry := of(item.function)) is not None
-        and entry.across == across
-        and item.callspec.params["workqueue_broker"] == mine
-    }
+    scenes = {}
+    for item in request.session.items:
+        entry = of(item.function) if isinstance(item, pytest.Function) else None
+        if entry is None or entry.across is None or item.callspec.params["workqueue_broker"] != mine:
+            continue
+        kind, _, at_once = entry.across.partition("-")
+        if kind == fault:
+            queue_type = item.callspec.params["workqueue_queue_type"]
+            scenes[item.nodeid] = scene_of(item.function, broker, queue_type, at_once=bool(at_once))
+    return scenes
 
 
 def _set_up(request: pytest.FixtureRequest, stage: "Stage") -> None:
-    from workqueue.broker import Capability
-
     request.node.stash[EVIDENCE] = stage.evidence
     request.node.stash[BROKER] = stage.broker
-    if Capability.LOGS in stage.broker.capabilities:
-        request.node.stash[LOG_MARK] = stage.broker.mark()
+    request.node.stash[LOG_MARK] = stage.log_mark

@@ -164,9 +164,9 @@ def _explain(item: pytest.Item, report: pytest.TestReport, cell: dict[str, Any])
         f"reason   {cell['reason']}",
     ]
     report.sections.append((f"guarantee {cell['slug']}", "\n".join([*head, *story])))
-    broker = item.stash.get(BROKER, None)
-    if broker is not None and LOG_MARK in item.stash:
-        lines = broker.log_since(item.stash[LOG_MARK]).splitlines()[-_LOG_LINES:]
+    broker, mark = item.stash.get(BROKER, None), item.stash.get(LOG_MARK, None)
+    if broker is not None and mark is not None:
+        lines = broker.log_since(mark).splitlines()[-_LOG_LINES:]
         report.sections.append((f"log of {broker.spec}", "\n".join(lines)))
 
 

@@ -5,6 +5,7 @@ Each spec has its own; what it declared and started is gone when the spec ends.
 
 import contextlib
 import secrets
+import time
 import urllib.parse
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -33,9 +34,12 @@ class Stage:
         self.broker = broker
         self.queue_type = queue_type
         self.evidence = evidence
+        self.log_mark = broker.mark() if Capability.LOGS in broker.capabilities else None
         self._resources = contextlib.ExitStack()
         self._control: blocking.BlockingConnection | None = None
         self._cast = 0
+        #: When the latest queue was declared: a :func:`time.monotonic` reading.
+        self.declared_at = 0.0
 
     @property
     def stage(self) -> "Stage":
@@ -64,6 +68,7 @@ class Stage:
         with self.channel() as channel:
             channel.queue_declare(name, durable=durable, arguments=dict(queue.arguments))
         self._resources.callback(self._delete, name)
+        self.declared_at = time.monotonic()
         return queue
 
     def connect(self, *, heartbeat: int = 0, proxy: Proxy | None = None) -> blocking.BlockingConnection:
@@ -112,11 +117,18 @@ class Stage:
         return list(tasks)
 
     def workers(
-        self, count: int, *, queue: Queue | None = None, heartbeat: int | None = None, proxy: Proxy | None = None,
+        self,
+        count: int,
+        *,
+        queue: Queue | None = None,
+        heartbeat: int | None = None,
+        proxy: Proxy | None = None,
+        wait: bool = True,
         **options: Any,
     ) -> list[Worker]:
         """Start worker processes and wait until each consumes; they started consuming in the order of the list.
 
+        :param wait: False not to wait for the broker to confirm their subscriptions, where that is in question.
         :param heartbeat: seconds that the workers ask for (default: what the broker suggests).
         :param proxy: what they connect through.
         :param options: see `workqueue.guarantee.actor.Options`.
@@ -130,7 +142,7 @@ class Stage:
             self._resources.callback(worker.dispose)
             started.append(worker)
         for worker in started:
-            worker.consume()
+            worker.consume(wait=wait)
         return started
 
     def worker(self, **options: Any) -> Worker:
@@ -197,11 +209,6 @@ class Stage:
             query = [(k, v) for k, v in urllib.parse.parse_qsl(parsed.query) if k != "heartbeat"]
             parsed = parsed._replace(query=urllib.parse.urlencode([*query, ("heartbeat", heartbeat)]))
         return parsed.geturl()
-
-    def needs(self, *needs: str) -> None:
-        """Say that the spec is not applicable on a broker that cannot do all of these."""
-        if missing := [need for need in needs if Capability(need) not in self.broker.capabilities]:
-            raise NotApplicable(f"{self.broker.spec} cannot: {', '.join(missing)}")
 
     def broker_went_down(self) -> None:
         """Forget the shared connection: the broker that it led to is gone."""
