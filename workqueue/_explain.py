@@ -1,5 +1,7 @@
 """What the broker and pika say about an end, told as the core's own errors. Pure."""
 
+import re
+
 from workqueue.errors import (
     AccessRefused,
     ChannelClosed,
@@ -20,6 +22,8 @@ def explain_closed(reason: BaseException, url: str, *, opened: bool) -> Workqueu
     said = _root_cause(reason)
     if opened:
         return ConnectionLost(f"the connection to {url} was lost: {said}")
+    if "Timeout while setting up AMQP" in said:
+        said = "something takes connections there, but does not speak AMQP in time"
     # pika guesses a refusal from the stage at which the connection ended. Only the broker's own words tell
     # one, which is final, from a broker that went away during the handshake, which is not.
     if "ACCESS_REFUSED - Login" in said:
@@ -38,4 +42,5 @@ def _root_cause(error: BaseException) -> str:
         error = inner
     if (text := getattr(error, "reply_text", None)) is not None:
         return f"the broker closed it: {getattr(error, 'reply_code', '')} {text}"
-    return str(error.args[0]) if len(error.args) == 1 else str(error) or type(error).__name__
+    said = str(error.args[0]) if len(error.args) == 1 else str(error) or type(error).__name__
+    return re.sub(r"^\w+: \('(.*)',\)$", r"\1", said)  # an exception that was passed on as its repr

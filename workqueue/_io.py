@@ -32,6 +32,8 @@ CLOSE_TIMEOUT = 5.0
 _POLL = 0.1
 
 Properties = BasicProperties
+Publisher = Callable[[str, bytes, Properties], None]
+OnLost = Callable[[WorkqueueError], None]
 T = TypeVar("T")
 
 
@@ -42,9 +44,7 @@ class Link:
     ``abandoned`` is asked now and then while a caller waits; once it is true, the caller gets Closed.
     """
 
-    def __init__(
-        self, url: str, name: str, on_lost: Callable[[WorkqueueError], None], abandoned: Callable[[], bool]
-    ) -> None:
+    def __init__(self, url: str, name: str, on_lost: OnLost, abandoned: Callable[[], bool]) -> None:
         self._parameters = _parameters(url, name)
         self._safe_url = safe_url(url)
         self._on_lost = on_lost
@@ -116,7 +116,7 @@ class Link:
 
     def publisher(
         self, on_return: Callable[[str | None, str], None], on_confirm: Callable[[bool, int, bool], None]
-    ) -> Callable[[str, bytes, Properties], None]:
+    ) -> Publisher:
         """Open a channel in confirm mode. Returns what publishes on it, to be called in the I/O thread.
 
         ``on_return(message_id, reason)`` and ``on_confirm(is_ack, tag, multiple)`` are called there, too.
@@ -129,7 +129,7 @@ class Link:
             answer = frame.method
             on_confirm(isinstance(answer, Basic.Ack), answer.delivery_tag, answer.multiple)
 
-        def start(answer: Future[Callable[[str, bytes, Properties], None]]) -> None:
+        def start(answer: Future[Publisher]) -> None:
             def opened(channel: Channel) -> None:
                 def publish(routing_key: str, body: bytes, described: Properties) -> None:
                     channel.basic_publish("", routing_key, body, described, mandatory=True)
@@ -142,11 +142,7 @@ class Link:
         return self.ask(start)
 
     def consumer(
-        self,
-        queue: str,
-        prefetch: int,
-        on_delivery: Callable[[int, Message], None],
-        on_cancelled: Callable[[WorkqueueError], None],
+        self, queue: str, prefetch: int, on_delivery: Callable[[int, Message], None], on_cancelled: OnLost
     ) -> "Consumer":
         """Subscribe with manual acks. Both callbacks are called in the I/O thread."""
 
@@ -194,7 +190,7 @@ class Link:
                 custom_ioloop=self._loop,
             )
             self._connection.add_on_connection_blocked_callback(self._on_blocked)
-            self._connection.add_on_connection_unblocked_callback(self._on_unblocked)
+            self._connection.add_on_connection_unblocked_callback(self._on_blocked)
             self._loop.start()
         finally:
             # Only an exception gets here with no failure noted. Nobody may wait for a thread that is gone.
@@ -217,10 +213,7 @@ class Link:
         self._connection.channel(on_open_callback=opened).add_on_close_callback(closed)
 
     def _on_blocked(self, _: object, frame: Method[Any]) -> None:
-        self.blocked = frame.method.reason
-
-    def _on_unblocked(self, _: object, __: object) -> None:
-        self.blocked = None
+        self.blocked = getattr(frame.method, "reason", None)  # connection.unblocked has none
 
     def _on_channel_closed(self, _: Channel, reason: Exception) -> None:
         # Without its channel a link is useless. When the whole connection is gone, _on_closed says why.
@@ -244,13 +237,15 @@ class Link:
 
     def _shut(self, reason: WorkqueueError) -> None:
         self._fail(reason)
-        if not (self._connection.is_closing or self._connection.is_closed):
+        if self._connection.is_open:
             self._connection.close()
             self._loop.call_later(CLOSE_TIMEOUT, self._cut)
+        elif not (self._connection.is_closing or self._connection.is_closed):
+            self._cut()  # still opening, where close() makes pika 1.4 trip over its own assertion
 
     def _cut(self) -> None:
         # pika has no public way to drop a connection without the broker's consent. Ends in _on_closed.
-        self._connection._terminate_stream(StreamLostError("no answer to close"))  # type: ignore[attr-defined]
+        self._connection._terminate_stream(StreamLostError("cut"))  # type: ignore[attr-defined]
 
 
 class Consumer:
@@ -260,6 +255,7 @@ class Consumer:
         self._link = link
         self._channel = channel
         self._consumer_tag = consumer_tag
+        self._cancelled = False
 
     def ack(self, tag: int) -> None:
         """The task is done."""
@@ -274,7 +270,10 @@ class Consumer:
         self._link.call_soon(lambda: self._channel.basic_nack(tag, requeue=True))
 
     def cancel(self) -> None:
-        """End the subscription. What was on its way here is delivered before this returns."""
+        """End the subscription, once. What was on its way here is delivered before this returns."""
+        if self._cancelled:
+            return
+        self._cancelled = True
 
         def start(answer: Future[None]) -> None:
             # Not basic_cancel: after it, pika rejects what still arrives, and that would count as a failure.
@@ -292,22 +291,14 @@ def _resolve(answer: Future[T], value: T) -> None:
         answer.set_result(value)
 
 
-def describe(message_id: str, *, persistent: bool) -> Properties:
-    """The properties of a message to publish. Raises ValueError if the id is too long."""
-    if len(message_id.encode()) > 255:
-        raise ValueError(f"a message id has at most 255 bytes: {message_id!r}")
-    return Properties(message_id=message_id, delivery_mode=2 if persistent else 1)
-
-
 def _parameters(url: str, name: str) -> pika.URLParameters:
     check_url(url)
     try:
         parameters = pika.URLParameters(url)
     except (ValueError, TypeError, SyntaxError, AttributeError, OSError) as error:
         # Only the query can be wrong now. ssl_options may hold a passphrase, so what it says is not repeated.
-        told = isinstance(error, OSError) or "ssl_options" not in url
-        problem = f"the part of the URL after ? cannot be used: {error if told else type(error).__name__}"
+        said = error if isinstance(error, OSError) or "ssl_options" not in url else type(error).__name__
     else:
         parameters.client_properties = {"connection_name": name, **(parameters.client_properties or {})}
         return parameters
-    raise InvalidURL(problem)
+    raise InvalidURL(f"the part of the URL after ? cannot be used: {said}")

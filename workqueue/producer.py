@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from typing import Self
 
 from workqueue._confirms import ConfirmWindow, Publish, Settled
-from workqueue._io import Link, Properties, describe
+from workqueue._io import Link, Properties
 from workqueue._url import check_url, safe_url
 from workqueue.errors import Closed, NotSent, OutcomeUnknown, WorkqueueError
 from workqueue.queue import Queue
@@ -97,15 +97,16 @@ class Producer:
     def _publish(
         self, session: "_Session", queue: Queue | str, body: bytes, message_id: str, persistent: bool
     ) -> Future[None]:
-        described = describe(message_id, persistent=persistent)
+        name = queue.name if isinstance(queue, Queue) else queue
+        for what, text in (("queue's name", name), ("message id", message_id)):
+            if len(text.encode()) > 255:
+                raise ValueError(f"a {what} has at most 255 bytes: {text!r}")
+        described = Properties(message_id=message_id, delivery_mode=2 if persistent else 1)
         if isinstance(queue, Queue):
             session.declare(queue)
-            queue = queue.name
-        elif len(queue.encode()) > 255:
-            raise ValueError(f"a queue's name has at most 255 bytes: {queue!r}")
         future: Future[None] = Future()
         future.set_running_or_notify_cancel()
-        session.publish(Publish(queue, message_id, future), body, described, self._confirm_timeout)
+        session.publish(Publish(name, message_id, future), body, described, self._confirm_timeout)
         return future
 
     def _connected(self) -> "_Session":

@@ -42,15 +42,11 @@ class Queue:
             raise ValueError(f"a queue's name has 1 to 255 bytes, {self.name!r} has {len(self.name.encode())}")
         if self.type not in ("quorum", "classic"):
             raise ValueError(f"a queue's type is 'quorum' or 'classic', not {self.type!r}")
-        if self.delivery_limit is not None:
-            if self.type != "quorum":
-                raise ValueError("only quorum queues have a delivery limit")
-            if self.delivery_limit < -1:
-                raise ValueError(f"a delivery limit is -1 (none) or more, not {self.delivery_limit}")
-        if self.message_ttl is not None and self.message_ttl < 0:
-            raise ValueError(f"a message's time to live cannot be negative: {self.message_ttl}")
-        if self.max_length is not None and self.max_length < 0:
-            raise ValueError(f"a queue's length cannot be negative: {self.max_length}")
+        if self.delivery_limit is not None and self.type != "quorum":
+            raise ValueError("only quorum queues have a delivery limit")
+        for name, least in (("delivery_limit", -1), ("message_ttl", 0), ("max_length", 0)):
+            if (value := getattr(self, name)) is not None and value < least:
+                raise ValueError(f"{name} is {least} or more, not {value}")
         if self.overflow not in (None, "drop-head", "reject-publish"):
             raise ValueError(f"overflow is 'drop-head' or 'reject-publish', not {self.overflow!r}")
         if clash := self.extra.keys() & self._own_arguments().keys():
@@ -71,18 +67,14 @@ class Queue:
         yield self
 
     def _own_arguments(self) -> dict[str, object]:
-        arguments: dict[str, object] = {"x-queue-type": self.type}
-        if self.delivery_limit is not None:
-            arguments["x-delivery-limit"] = self.delivery_limit
-        if self.dead_letter is not None:
-            arguments["x-dead-letter-exchange"] = ""
-            arguments["x-dead-letter-routing-key"] = (
-                self.dead_letter.name if isinstance(self.dead_letter, Queue) else self.dead_letter
-            )
-        if self.message_ttl is not None:
-            arguments["x-message-ttl"] = round(self.message_ttl * 1000)
-        if self.max_length is not None:
-            arguments["x-max-length"] = self.max_length
-        if self.overflow is not None:
-            arguments["x-overflow"] = self.overflow
-        return arguments
+        target = self.dead_letter.name if isinstance(self.dead_letter, Queue) else self.dead_letter
+        arguments = {
+            "x-queue-type": self.type,
+            "x-delivery-limit": self.delivery_limit,
+            "x-dead-letter-exchange": None if target is None else "",
+            "x-dead-letter-routing-key": target,
+            "x-message-ttl": None if self.message_ttl is None else round(self.message_ttl * 1000),
+            "x-max-length": self.max_length,
+            "x-overflow": self.overflow,
+        }
+        return {name: value for name, value in arguments.items() if value is not None}

@@ -1,6 +1,7 @@
 """Consuming: every task is settled once its work is over, and not before."""
 
 import contextlib
+import functools
 import logging
 import queue as queues
 import signal
@@ -83,7 +84,9 @@ class Worker:
         ConsumerCancelled, ChannelClosed. It does not connect again.
         """
         with self._signals():
-            link = Link(self._url, "workqueue worker", self._on_lost, self._abandoned)
+            # Until there is a subscription, there is nothing to finish that would be worth waiting for.
+            abandoned = lambda: self._stopping and self._state == "connecting"  # noqa: E731
+            link = Link(self._url, "workqueue worker", self._on_lost, abandoned)
             try:
                 self._state = "connecting"
                 consumer = self._subscribe(link)
@@ -106,10 +109,6 @@ class Worker:
 
     def _ending(self) -> bool:
         return self._stopping or self._lost is not None
-
-    def _abandoned(self) -> bool:
-        # Before there is a subscription, there is nothing to finish that would be worth waiting for.
-        return self._stopping and self._state == "connecting"
 
     def _subscribe(self, link: Link) -> Consumer | None:
         try:
@@ -149,14 +148,17 @@ class Worker:
             self._handler(message)
         except Reject as refusal:
             logger.warning("task %s of queue %r was rejected: %s", message.message_id, self._name, refusal)
-            consumer.reject(tag, requeue=False)
+            settle = functools.partial(consumer.reject, tag, requeue=False)
         except Exception:
             logger.exception("task %s of queue %r failed and goes back", message.message_id, self._name)
-            consumer.reject(tag, requeue=True)
+            settle = functools.partial(consumer.reject, tag, requeue=True)
         else:
-            consumer.ack(tag)
+            settle = functools.partial(consumer.ack, tag)
         finally:
             self._in_hand = None
+        if self._ending():
+            consumer.cancel()  # first, or the broker would send another task, only to get it back as redelivered
+        settle()
         self._settled_at = time.monotonic()
 
     def _drain(self, consumer: Consumer, unstarted: list[int]) -> None:

@@ -1,0 +1,352 @@
+"""The tutorial's two programs, as a user runs them: real processes, real signals, a real broker."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from urllib.parse import urlsplit, urlunsplit
+
+import pika
+import pytest
+
+PATIENCE = 20.0
+WAITING = " [*] Waiting for messages. To exit press CTRL+C"
+
+
+class Program:
+    """A process of the CLI whose output is read as it comes."""
+
+    def __init__(self, *arguments, url, **environment):
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "workqueue", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"WORKQUEUE_URL": url} | environment,
+        )
+        self.lines = []
+        self.errors = ""
+        self.came = threading.Condition()
+        self.readers = [threading.Thread(target=self._read_lines), threading.Thread(target=self._read_errors)]
+        for reader in self.readers:
+            reader.start()
+
+    def _read_lines(self):
+        for line in self.process.stdout:
+            with self.came:
+                self.lines.append(line.rstrip("\n"))
+                self.came.notify_all()
+
+    def _read_errors(self):
+        self.errors = self.process.stderr.read()
+
+    def expect(self, line):
+        with self.came:
+            assert self.came.wait_for(lambda: line in self.lines, PATIENCE), f"{line!r} not in {self.lines}"
+
+    def exit_code(self):
+        code = self.process.wait(PATIENCE)
+        for reader in self.readers:
+            reader.join(PATIENCE)
+        return code
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.exit_code()
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+
+@pytest.fixture
+def url(workqueue_broker):
+    return workqueue_broker.url
+
+
+@pytest.fixture
+def run(url):
+    """Start `workqueue ARGUMENTS...`; it is gone at the end of the test."""
+    with contextlib.ExitStack() as stack:
+
+        def run(*arguments, url=url, **environment):
+            program = Program(*arguments, url=url, **environment)
+            stack.callback(program.close)
+            return program
+
+        yield run
+
+
+@pytest.fixture
+def channel(url):
+    """A channel of a plain client, such as the tutorial's programs use."""
+    with contextlib.closing(pika.BlockingConnection(pika.URLParameters(url))) as connection:
+        yield connection.channel()
+
+
+@pytest.fixture
+def queue(url):
+    """The name of a queue that nobody else uses. Gone at the end."""
+    name = f"acceptance-{uuid.uuid4().hex}"
+    yield name
+    with contextlib.closing(pika.BlockingConnection(pika.URLParameters(url))) as connection:
+        connection.channel().queue_delete(name)
+
+
+def with_query(url, query):
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(query=query))
+
+
+def with_login(url, login):
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=f"{login}@{parts.hostname}:{parts.port or 5672}"))
+
+
+def get_when_ready(channel, queue):
+    """The next message of the queue, once it has one."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        method, properties, body = channel.basic_get(queue, auto_ack=True)
+        if method is not None:
+            return method, properties, body
+        time.sleep(0.05)
+    raise AssertionError(f"no message in {queue}")
+
+
+@pytest.mark.parametrize("kind", ["classic", "quorum"])
+def test_the_tutorials_transcript(run, queue, kind):
+    worker = run("worker", "--queue", queue, "--queue-type", kind, "--dot", "0.1")
+    worker.expect(WAITING)
+
+    task = run("new-task", "--queue", queue, "--queue-type", kind, "First", "message.")
+
+    assert task.exit_code() == 0
+    assert task.lines == [" [x] Sent 'First message.'"]
+    worker.expect(" [x] Done")
+    assert worker.lines == [WAITING, " [x] Received 'First message.'", " [x] Done"]
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ([], "'Hello World!'"),
+        (["It's"], '"It\'s"'),
+        (["Grüße", "an", "你好"], "'Grüße an 你好'"),
+        (["--", "--like", "-options"], "'--like -options'"),
+        ([os.fsdecode(b"no UTF-8: \xff")], "'no UTF-8: \\udcff'"),
+    ],
+    ids=["none", "quote", "unicode", "dashes", "bytes"],
+)
+def test_any_text_arrives_as_it_was_sent(run, queue, words, shown):
+    task = run("new-task", "--queue", queue, *words, PYTHONUTF8="1")
+    assert task.exit_code() == 0, task.errors
+    assert task.lines == [f" [x] Sent {shown}"]
+
+    run("worker", "--queue", queue, PYTHONUTF8="1").expect(f" [x] Received {shown}")
+
+
+def test_a_dot_takes_as_long_as_asked_for(run, queue):
+    assert run("new-task", "--queue", queue, "....").exit_code() == 0
+    worker = run("worker", "--queue", queue, "--dot", "0.25")
+    worker.expect(" [x] Received '....'")
+    started = time.monotonic()
+
+    worker.expect(" [x] Done")
+
+    assert time.monotonic() - started == pytest.approx(1.0, abs=0.5)
+
+
+@pytest.mark.parametrize("kind", ["classic", "quorum"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_a_signal_finishes_the_task_in_hand_and_hands_back_the_rest(run, queue, channel, number, kind):
+    # Given a worker that holds three tasks and works on the first,
+    options = ("--queue", queue, "--queue-type", kind)
+    for text in ("first.", "second", "third"):
+        assert run("new-task", *options, text).exit_code() == 0
+    worker = run("worker", *options, "--prefetch", "3", "--dot", "1")
+    worker.expect(" [x] Received 'first.'")
+
+    # When it is told to stop,
+    worker.process.send_signal(number)
+
+    # I expect the first to be done and acknowledged, and the others back in the queue in their order.
+    assert worker.exit_code() == 0, worker.errors
+    assert worker.lines == [WAITING, " [x] Received 'first.'", " [x] Done"]
+    assert worker.errors == ""
+    left = [get_when_ready(channel, queue)[2] for _ in range(2)]
+    assert left == [b"second", b"third"]
+    assert channel.basic_get(queue) == (None, None, None)
+
+
+def test_a_worker_that_stops_takes_no_further_task(run, queue, channel):
+    assert run("new-task", "--queue", queue, "first.").exit_code() == 0
+    assert run("new-task", "--queue", queue, "second").exit_code() == 0
+    worker = run("worker", "--queue", queue)
+    worker.expect(" [x] Received 'first.'")
+
+    worker.process.send_signal(signal.SIGTERM)
+
+    assert worker.exit_code() == 0
+    method, _, body = get_when_ready(channel, queue)
+    assert (body, method.redelivered) == (b"second", False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_a_second_signal_leaves_at_once_and_the_task_comes_back(run, queue, channel, number):
+    assert run("new-task", "--queue", queue, "forever" + "." * 600).exit_code() == 0
+    worker = run("worker", "--queue", queue)
+    worker.expect(f" [x] Received 'forever{'.' * 600}'")
+
+    # Signals of a kind do not queue up, so a second one counts once the first was taken: repeat it.
+    deadline = time.monotonic() + PATIENCE
+    while worker.process.poll() is None and time.monotonic() < deadline:
+        worker.process.send_signal(number)
+        time.sleep(0.1)
+
+    assert worker.exit_code() == -number
+    method, _, body = get_when_ready(channel, queue)
+    assert body.startswith(b"forever")
+    assert method.redelivered
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_a_signal_stops_an_idle_worker_at_once(run, queue, number):
+    worker = run("worker", "--queue", queue)
+    worker.expect(WAITING)
+    started = time.monotonic()
+
+    worker.process.send_signal(number)
+
+    assert worker.exit_code() == 0
+    assert time.monotonic() - started < 2
+
+
+def test_heartbeats_are_answered_during_a_task_that_is_longer(run, url, queue):
+    # The broker closes a connection that is silent for two of the heartbeats agreed on.
+    assert run("new-task", "--queue", queue, ".....").exit_code() == 0
+    worker = run("worker", "--queue", queue, url=with_query(url, "heartbeat=1"))
+    worker.expect(" [x] Done")
+
+    assert run("new-task", "--queue", queue, "next").exit_code() == 0
+    worker.expect(" [x] Received 'next'")
+
+    assert worker.lines.count(" [x] Received '.....'") == 1
+
+
+@pytest.mark.parametrize("arguments", [{}, {"x-queue-type": "classic"}, {"x-queue-type": "quorum"}])
+def test_the_programs_of_any_tutorial_share_the_queue(run, queue, channel, arguments):
+    # The tutorial of 2019 gives no type, that of today says quorum.
+    channel.queue_declare(queue, durable=True, arguments=arguments)
+    channel.basic_publish("", queue, b"from the tutorial's new_task.py")
+
+    worker = run("worker", "--queue", queue)
+    worker.expect(' [x] Received "from the tutorial\'s new_task.py"')
+
+    assert run("new-task", "--queue", queue, "ours").exit_code() == 0
+    worker.expect(" [x] Received 'ours'")
+
+
+@pytest.mark.parametrize("command", ["worker", "new-task"])
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (
+            {"x-queue-type": "classic", "x-message-ttl": 60000},
+            ["--queue-type", "classic"],
+            "exists with another 'x-message-ttl': asked for not set, the broker has '60000'",
+        ),
+        ({"x-queue-type": "quorum"}, ["--queue-type", "classic"], "exists with another 'x-queue-type': "),
+    ],
+    ids=["ttl", "type"],
+)
+def test_a_queue_with_other_properties_is_told_and_left_alone(
+    run, queue, channel, command, arguments, options, message
+):
+    channel.queue_declare(queue, durable=True, arguments=arguments)
+    channel.basic_publish("", queue, b"precious")
+
+    program = run(command, "--queue", queue, *options)
+
+    assert program.exit_code() == 1
+    assert f"Error: queue {queue!r} {message}" in program.errors
+    assert "Hint: " in program.errors
+    assert "Traceback" not in program.errors
+    assert get_when_ready(channel, queue)[2] == b"precious"
+
+
+@pytest.mark.parametrize("command", ["worker", "new-task"])
+def test_wrong_credentials_fail_at_once_and_show_no_password(run, url, queue, command):
+    program = run(command, "--queue", queue, url=with_login(url, "nobody:hunter2"))
+
+    assert program.exit_code() == 3
+    assert "Error: the broker refused the user name or password of amqp://nobody:***@" in program.errors
+    assert "hunter2" not in program.errors
+    assert "Traceback" not in program.errors
+
+
+@pytest.mark.parametrize("command", ["worker", "new-task"])
+@pytest.mark.parametrize(
+    ("bad_url", "message"),
+    [
+        ("amqp://me:hunter2@127.0.0.1:1/%2F", "cannot connect to amqp://me:***@127.0.0.1:1/%2F: "),
+        ("amqp://me:hunter2@nowhere.invalid/%2F", "cannot connect to amqp://me:***@nowhere.invalid/%2F: "),
+        ("amqp://me:hunter2/@127.0.0.1/%2F", "not a broker URL: "),
+        ("http://me:hunter2@127.0.0.1/", "not a broker URL: it does not start with amqp:// or amqps://"),
+        ("amqp://me:hunter2@127.0.0.1/?heart=1", "the part of the URL after ? cannot be used: "),
+    ],
+    ids=["refused", "unresolvable", "malformed", "scheme", "query"],
+)
+def test_no_broker_to_be_had_is_told_within_seconds(run, command, bad_url, message):
+    program = run(command, url=bad_url)
+
+    assert program.exit_code() == 3
+    assert f"Error: {message}" in program.errors
+    assert "Hint: " in program.errors
+    assert "hunter2" not in program.errors
+    assert "Traceback" not in program.errors
+
+
+def test_a_deleted_queue_ends_its_worker_with_an_error(run, queue, channel):
+    worker = run("worker", "--queue", queue)
+    worker.expect(WAITING)
+
+    channel.queue_delete(queue)
+
+    assert worker.exit_code() == 1
+    assert f"Error: the broker ended the subscription to queue {queue!r}" in worker.errors
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["worker", "--prefetch", "0"], ["worker", "--dot", "-1"], ["new-task", "--nonsense"], ["nonsense"]],
+    ids=" ".join,
+)
+def test_wrong_usage_is_told_with_code_3(run, arguments):
+    program = run(*arguments)
+
+    assert program.exit_code() == 3
+    assert "Usage: workqueue" in program.errors
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["worker", "--help"], ["new-task", "--help"]], ids=" ".join)
+def test_help_teaches_by_example(run, arguments):
+    program = run(*arguments)
+
+    assert program.exit_code() == 0
+    assert "Examples:" in "\n".join(program.lines)
+    assert "Exit codes:" in "\n".join(program.lines)
+
+
+def test_without_click_it_says_what_to_install():
+    script = "import sys; sys.modules['click'] = None; from workqueue.cli import main; main()"
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE)
+
+    assert done.returncode == 3
+    assert "pip install 'workqueue-guarantees[cli]'" in done.stderr
+    assert "Traceback" not in done.stderr
