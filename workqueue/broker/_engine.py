@@ -4,6 +4,8 @@ import contextlib
 import functools
 import queue
 import secrets
+import socket
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -24,6 +26,7 @@ from workqueue.broker.progress import Progress
 # the libraries under it through, and those are all OSErrors.
 ENGINE_ERRORS = (docker.errors.DockerException, OSError)
 
+_DEFAULT_HOST = "npipe:////./pipe/docker_engine" if sys.platform == "win32" else "unix:///var/run/docker.sock"
 _ANSWER = 5  # seconds that an engine has to answer a ping
 _PATIENCE = 120  # seconds that any other request may take on a busy machine
 _FIRST_WORD = 15.0  # seconds until a pull must have begun or failed; engines give a registry as long
@@ -32,17 +35,27 @@ _NEXT_WORD = 120.0  # seconds of silence in the middle of a pull, such as the un
 
 def connect() -> DockerClient:
     """Return a client of the engine that testcontainers would use. Raises `Unavailable` if none answers."""
+    where = get_docker_host() or _DEFAULT_HOST
     try:
+        _knock(where)
         client = DockerClient(timeout=_ANSWER)
         client.client.ping()
     except ENGINE_ERRORS as error:
-        where = get_docker_host() or "the default socket"
         raise Unavailable(
             f"No container engine answers at {where} ({explain(error)}). Start one (`systemctl start docker`),"
             " set DOCKER_HOST, or take a broker that needs no engine, such as `--broker debian:trixie`."
         ) from error
     client.client.api.timeout = _PATIENCE
     return client
+
+
+def _knock(where: str) -> None:
+    """Raise `OSError` if nobody listens on the socket, which the engine's client takes longer to say."""
+    scheme, _, path = where.partition("://")
+    if scheme == "unix":
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(_ANSWER)
+            probe.connect(path)
 
 
 def explain(error: BaseException) -> str:
@@ -92,7 +105,7 @@ def pull_image(client: DockerClient, name: str, progress: Progress) -> Image:
             if event.get("status") == "Downloading" and detail.get("total"):
                 layers[event["id"]] = (detail["current"], detail["total"])
                 done, total = (sum(numbers) for numbers in zip(*layers.values(), strict=True))
-                progress(f"Pulling {name}: {done / 1e6:.0f} of {total / 1e6:.0f} MB", done / total)
+                progress(f"Pulling {name}", done / total)
         image = find_image(client, name)
     except ENGINE_ERRORS as error:
         raise Unavailable(
@@ -102,7 +115,7 @@ def pull_image(client: DockerClient, name: str, progress: Progress) -> Image:
         ) from error
     if image is None:
         raise Unavailable(f"The engine says that it pulled {name}, but has no such image.")
-    progress(f"Pulled {name}", 1.0)
+    progress(f"Pulling {name}", 1.0)
     return image
 
 

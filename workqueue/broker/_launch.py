@@ -136,7 +136,9 @@ def has_file(client: DockerClient, image: Image, path: str) -> bool:
     assert image.id is not None
     probe = client.client.containers.create(image.id, command=["true"], labels=_owned_label())
     try:
-        _, details = probe.get_archive(path)
+        content, details = probe.get_archive(path)
+        for _ in content:  # unread, it would keep its connection open
+            pass
         return bool(details["size"])
     except docker.errors.NotFound:
         return False

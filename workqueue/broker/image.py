@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
+import docker.errors
+from docker.models.images import Image
 from docker.utils import parse_repository_tag
 from testcontainers.core.docker_client import DockerClient
 
@@ -24,6 +26,7 @@ from workqueue.broker import _engine, _rootfs, debian
 from workqueue.broker.errors import Unavailable
 from workqueue.broker.progress import Progress, silent
 
+_LABEL = "workqueue.image"
 _USER = "rabbitmq"
 _HOME = "var/lib/rabbitmq"
 _EMPTY = ("dev", "proc", "run", "sys", "tmp")  # the machine's, or the nodes' that run in there right now
@@ -78,8 +81,20 @@ def make_image(release: str, *, tag: str | None = None, progress: Progress = sil
         root = _rootfs.ensure(release, progress)
         version = root.version.partition(":")[2] or root.version
         name = tag or f"workqueue-rabbitmq:{release}-{version.partition('-')[0]}"
+        replaced = _engine.find_image(client, name)
         _import(client, root.path, name, _changes(release, root.version), progress)
+        if replaced is not None:
+            _remove_nameless(replaced)
     return name
+
+
+def _remove_nameless(image: Image) -> None:
+    """Remove an image of ours that lost its name to its successor, unless it has another or is in use."""
+    with contextlib.suppress(docker.errors.NotFound):
+        image.reload()
+        if _LABEL in image.labels and not image.tags:
+            with contextlib.suppress(docker.errors.APIError):
+                image.collection.remove(image.id)
 
 
 def _import(client: DockerClient, root: Path, name: str, changes: list[str], progress: Progress) -> None:
@@ -111,7 +126,7 @@ def _changes(release: str, version: str) -> list[str]:
         'CMD ["rabbitmq-server"]',
         f'LABEL org.opencontainers.image.title="{title}"',
         f'LABEL org.opencontainers.image.version="{version}"',
-        f'LABEL workqueue.image="debian:{release}"',
+        f'LABEL {_LABEL}="debian:{release}"',
     ]
 
 
@@ -157,10 +172,10 @@ def _archive(root: Path, progress: Progress) -> Iterator[bytes]:
             tar.add(path, arcname=str(path.relative_to(root)), recursive=False, filter=owned)
             done += path.lstat().st_size
             if len(sink.held) >= _CHUNK:
-                progress(f"Making the image: {done / 1e6:.0f} of {total / 1e6:.0f} MB", done / total)
+                progress("Making the image", done / total)
                 yield sink.take()
     yield sink.take()
-    progress("Making the image: done", 1.0)
+    progress("Making the image", 1.0)
 
 
 def _uid(root: Path) -> int:

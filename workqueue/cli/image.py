@@ -1,17 +1,16 @@
 """`workqueue broker image`: a container image for machines that cannot pull one."""
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 
 from workqueue.broker.errors import BrokerError
+from workqueue.cli._progress import progress_on_stderr
 
 
 class _NotMade(click.ClickException):
     exit_code = 3
 
 
-@click.command("image")
+@click.command()
 @click.option(
     "--release", default="trixie", show_default=True, metavar="RELEASE", help="Debian release to take it from."
 )
@@ -19,21 +18,23 @@ class _NotMade(click.ClickException):
 def command(release: str, tag: str | None) -> None:
     """Make a container image from the RabbitMQ of a Debian release.
 
-    For machines with a container engine that cannot pull an image. The packages are fetched with apt, or taken
-    from the cache, and imported into the engine. Prints the image's name, for `--broker container:NAME`.
+    For machines whose container engine cannot pull one. The packages are fetched with apt, or taken from the
+    cache, and imported into the engine. Prints the image's name.
+
+    \b
+    Example:
+      workqueue verify --broker container:$(workqueue broker image --release bookworm)
+
+    \b
+    Exit codes:
+      0  it was made
+      3  wrong usage, no engine, or no such release
     """
     from workqueue.broker.image import make_image  # not for --help: slow to import
 
-    console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=1.0)
-
-        def show(message: str, fraction: float | None = None) -> None:
-            bar.update(task, description=message, total=None if fraction is None else 1.0, completed=fraction or 0)
-
-        try:
-            name = make_image(release, tag=tag, progress=show)
-        except BrokerError as error:
-            raise _NotMade(str(error)) from error
+    try:
+        with progress_on_stderr() as progress:
+            name = make_image(release, tag=tag, progress=progress)
+    except BrokerError as error:
+        raise _NotMade(str(error)) from error
     click.echo(name)
