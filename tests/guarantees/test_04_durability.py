@@ -273,7 +273,7 @@ def test_a_queue_just_declared_survives_a_kill_with_its_confirmed_messages(publi
     [task] = publish("a task")
     yield
     [worker] = workers(1, wait=False)
-    worker.receives(task, within=6)
+    worker.receives(task, within=5)
 
 
 # The note on message persistence

@@ -9,16 +9,11 @@ import click
 
 from workqueue.broker import Broker, Capability, resolve
 from workqueue.broker.errors import BrokerError, CtlFailed
+from workqueue.cli._errors import NoBroker
 from workqueue.cli._kept import keep, kept_brokers
 from workqueue.cli._progress import progress_on_stderr
 
 _ELSEWHERE = {"image": "workqueue.cli.image"}
-
-
-class NoBroker(click.ClickException):
-    """There is no broker to be had."""
-
-    exit_code = 3
 
 
 class _Group(click.Group):

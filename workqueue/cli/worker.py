@@ -1,12 +1,14 @@
 """``workqueue worker``: the tutorial's worker.py."""
 
+import os
+import sys
 import time
 
 import click
 
 from workqueue.cli._options import queue_option, queue_type_option, url_option, with_queue
 from workqueue.message import Message
-from workqueue.queue import QueueType
+from workqueue.queue import Queue, QueueType
 from workqueue.worker import Worker
 
 
@@ -49,15 +51,24 @@ def command(url: str, queue: str, queue_type: QueueType | None, prefetch: int, d
     """
 
     def handle(message: Message) -> None:
-        click.echo(f" [x] Received {message.body.decode('utf-8', 'surrogateescape')!r}")
+        _say(f" [x] Received {message.body.decode('utf-8', 'surrogateescape')!r}")
         time.sleep(message.body.count(b".") * dot)
-        click.echo(" [x] Done")
+        _say(" [x] Done")
 
     def ready() -> None:
-        click.echo(" [*] Waiting for messages. To exit press CTRL+C")
+        _say(" [*] Waiting for messages. To exit press CTRL+C")
 
-    with_queue(
-        queue,
-        queue_type,
-        lambda declared: Worker(url, declared, handle, prefetch=prefetch, on_ready=ready).run(),
-    )
+    def work(declared: Queue) -> None:
+        Worker(url, declared, handle, prefetch=prefetch, on_ready=ready).run()
+
+    with_queue(queue, queue_type, work)
+
+
+def _say(line: str) -> None:
+    try:
+        click.echo(line)
+    except BrokenPipeError:
+        # Whoever read this is gone. That is no failure of the task, which would come back for ever: leave, and it
+        # goes to another worker. Standard output goes nowhere from now on, or Python complains when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None

@@ -88,15 +88,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     told = settings.Settings.of(config)
-    if not (told.slugs or told.chapters):
-        return
     kept, dropped = [], []
     for item in items:
-        entry = _entry(item)
-        wanted = entry is not None and (entry.slug in told.slugs or entry.chapter in told.chapters)
-        (kept if wanted else dropped).append(item)
+        (kept if _is_wanted(item, told) else dropped).append(item)
     items[:] = kept
     config.hook.pytest_deselected(items=dropped)
+
+
+def _is_wanted(item: pytest.Item, told: settings.Settings) -> bool:
+    entry = _entry(item)
+    if entry is None:
+        return not (told.slugs or told.chapters)
+    if not set(entry.queue_types) & set(told.queue_types):
+        return False  # pytest keeps a placeholder where there is no parameter
+    return not (told.slugs or told.chapters) or entry.slug in told.slugs or entry.chapter in told.chapters
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -1,0 +1,151 @@
+"""`workqueue verify`: check every guarantee on real brokers."""
+
+import datetime
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from workqueue.broker import resolve
+from workqueue.broker.errors import BrokerError
+from workqueue.cli._errors import NoBroker
+from workqueue.cli._live import Live
+from workqueue.cli._progress import progress_on_stderr
+from workqueue.guarantee import catalogue, conductor
+from workqueue.guarantee.catalogue import Guarantee
+from workqueue.guarantee.expectation import QUEUE_TYPES
+from workqueue.report import document, terminal
+from workqueue.report.document import Planned
+
+
+@click.command()
+@click.option(
+    "--broker",
+    "specs",
+    multiple=True,
+    metavar="SPEC",
+    help="auto (default), container[:IMAGE], local[:DIR], debian:RELEASE (bullseye, bookworm, trixie, forky), or an "
+    "amqp(s):// URL. Repeat it for several. Also in the environment as WORKQUEUE_BROKER.",
+)
+@click.option("--queue-type", type=click.Choice([*QUEUE_TYPES, "both"]), default="both", show_default=True)
+@click.option("--chapter", "chapters", multiple=True, metavar="NAME", help="Only this chapter. Repeatable.")
+@click.option("--only", "slugs", multiple=True, metavar="SLUG", help="Only this guarantee. Repeatable.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), metavar="FILE", help="Write the report to FILE.")
+@click.option(
+    "--broker-restart-command",
+    metavar="COMMAND",
+    help="Restarts a broker given as URL, so that durability can be checked on it. It runs without a shell.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=os.cpu_count() or 1,
+    show_default="the number of CPUs",
+    help="How many brokers to run side by side.",
+)
+def command(
+    specs: tuple[str, ...],
+    queue_type: str,
+    chapters: tuple[str, ...],
+    slugs: tuple[str, ...],
+    json_path: Path | None,
+    broker_restart_command: str | None,
+    jobs: int,
+) -> int:
+    """Check each guarantee of a RabbitMQ work queue on real brokers, and say where it holds.
+
+    \b
+    Examples:
+      workqueue verify
+      workqueue verify --broker debian:bookworm --broker debian:forky --json report.json
+      workqueue verify --broker amqp://user:password@host:5672/%2F --queue-type quorum
+      workqueue verify --only acknowledgement.returned-on-worker-kill
+
+    \b
+    Exit codes:
+      0  every verdict is as expected
+      1  a surprise: a guarantee is broken that should hold, or holds where it should not
+      2  unknown: the harness or a broker failed, or not everything planned was run
+      3  wrong usage, or no broker to be had
+    """
+    entries = _chosen(catalogue.load(), chapters, slugs)
+    if json_path is not None:
+        try:
+            document.check_writable(json_path)
+        except OSError as error:
+            raise click.UsageError(f"The report cannot be written to {json_path}: {error.strerror or error}") from error
+    types = QUEUE_TYPES if queue_type == "both" else (queue_type,)
+    wanted = specs or tuple(os.environ.get("WORKQUEUE_BROKER", "").split()) or ("auto",)
+    started = datetime.datetime.now(datetime.UTC)
+    brokers = _prepare(wanted, broker_restart_command)
+    shared = [name for name, spec in brokers.items() if name != spec and broker_restart_command]
+    groups = conductor.plan(brokers, types, entries, shared=shared)
+    planned = [Planned(slug, group.broker, each) for group in groups for slug, each in group.planned]
+    if not planned:
+        raise click.UsageError("There is nothing to check: what you chose does not speak of that queue type.")
+    complete = False
+    try:
+        with Live(groups) as live:
+            conductor.conduct(
+                groups,
+                jobs=jobs,
+                restart_command=broker_restart_command,
+                listener=live.tell,
+                slugs=[entry.slug for entry in entries] if chapters or slugs else [],
+            )
+        complete = True
+    except conductor.NoBroker as error:
+        raise NoBroker(str(error)) from error
+    except KeyboardInterrupt:
+        click.echo("Interrupted: what was found out so far follows.", err=True)
+    cells = [cell for group in groups for cell in group.cells]
+    missing = {
+        Planned(slug, group.broker, each): group.failure or "the run was cut short"
+        for group in groups
+        for slug, each in group.missing()
+    }
+    report = document.build(planned, cells, missing, started=started, complete=complete)
+    if json_path is not None:
+        document.write(report, json_path)
+    terminal.show(report, Console())
+    return document.exit_code(report)
+
+
+def _chosen(known: catalogue.Catalogue, chapters: Sequence[str], slugs: Sequence[str]) -> list[Guarantee]:
+    for chapter in chapters:
+        if chapter not in known.chapters:
+            raise click.UsageError(f"There is no chapter {chapter!r}. The chapters: {', '.join(known.chapters)}.")
+    for slug in slugs:
+        if slug not in known:
+            raise click.UsageError(f"There is no guarantee {slug!r}.{_close_to(slug, known)}")
+    if not chapters and not slugs:
+        return list(known.values())
+    return [entry for entry in known.values() if entry.slug in slugs or entry.chapter in chapters]
+
+
+def _close_to(slug: str, known: catalogue.Catalogue) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(slug, known, n=3, cutoff=0.4)
+    return f" Did you mean {' or '.join(close)}?" if close else f" The chapters: {', '.join(known.chapters)}."
+
+
+def _prepare(specs: Sequence[str], restart_command: str | None) -> dict[str, str]:
+    """Get every broker ready to start; the names for people with the specs to start them by."""
+    brokers: dict[str, str] = {}
+    restart = shlex.split(restart_command) if restart_command else None
+    with progress_on_stderr() as progress:
+        for spec in dict.fromkeys(specs):
+            try:
+                source = resolve(spec, progress=progress, restart_command=restart)
+                source.prepare(progress)
+            except BrokerError as error:
+                raise NoBroker(str(error)) from error
+            if source.why:
+                progress(source.why)
+            # A URL's name hides its password, and the specs need it; what auto chose must not be chosen again.
+            brokers[source.spec] = spec if "://" in spec else source.spec
+    return brokers

@@ -1,0 +1,164 @@
+"""Runs the specs for ``workqueue verify``: a pytest process for each broker and queue type, side by side.
+
+Each process has a broker of its own (unless the broker is somebody else's), so specs of different queue types cannot
+disturb each other, and all of them die with this one, however it ends.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from workqueue.guarantee.catalogue import Guarantee, specs_folder
+from workqueue.warden import Child, get_warden
+
+Cell = dict[str, Any]
+Listener = Callable[["Group", Cell], None]
+
+_POLL = 0.05
+_STDERR_LINES = 30
+
+
+class NoBroker(Exception):  # noqa: N818 - what happened, as the user says it
+    """No group could start its broker; the message is the provider's."""
+
+
+@dataclass(eq=False)
+class Group:
+    """What one pytest process runs.
+
+    :param broker: the broker's name for people, without password.
+    :param spec: the spec to give to pytest; it may hold a password.
+    :param queue_types: one, or both if they have to share a broker.
+    :param planned: slug and queue type of every cell.
+    """
+
+    broker: str
+    spec: str
+    queue_types: tuple[str, ...]
+    planned: list[tuple[str, str]]
+    cells: list[Cell] = field(default_factory=list)
+    failure: str = ""
+    no_broker: str = ""
+
+    @property
+    def name(self) -> str:
+        """Broker and queue type, for progress."""
+        return f"{self.broker} {'+'.join(self.queue_types)}"
+
+    def missing(self) -> list[tuple[str, str]]:
+        """What was planned and did not run."""
+        seen = {(cell["slug"], cell["queue_type"]) for cell in self.cells}
+        return [each for each in self.planned if each not in seen]
+
+
+def plan(
+    brokers: Mapping[str, str], queue_types: Sequence[str], entries: Sequence[Guarantee], *, shared: Sequence[str] = ()
+) -> list[Group]:
+    """Split a run into groups.
+
+    :param brokers: name for people → spec.
+    :param shared: names of brokers that the queue types have to share, because a restart of it would hit both.
+    """
+    groups = []
+    for name, spec in brokers.items():
+        types = [tuple(queue_types)] if name in shared else [(each,) for each in queue_types]
+        for some in types:
+            planned = [(entry.slug, each) for each in some for entry in entries if each in entry.queue_types]
+            if planned:
+                groups.append(Group(name, spec, some, planned))
+    return groups
+
+
+def conduct(
+    groups: Sequence[Group], *, jobs: int, restart_command: str | None, listener: Listener, slugs: Sequence[str] = ()
+) -> None:
+    """Run the groups, at most ``jobs`` at a time, and fill in their cells; calls the listener for each.
+
+    :raises NoBroker: as soon as no group can have its broker.
+    """
+    folder = get_warden().directory("wq-verify-")
+    waiting = [_Run(group, folder / f"{number}", restart_command, slugs) for number, group in enumerate(groups)]
+    running: list[_Run] = []
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            run = waiting.pop(0)
+            run.start()
+            running.append(run)
+        for run in list(running):
+            over = run.is_over()
+            for cell in run.new_cells():
+                listener(run.group, cell)
+            if over or run.group.no_broker:
+                run.finish()
+                running.remove(run)
+        if all(group.no_broker for group in groups):
+            raise NoBroker(groups[0].no_broker)
+        time.sleep(_POLL)
+    get_warden().remove(folder)
+
+
+class _Run:
+    """One group's process and the file in which it writes down what happens."""
+
+    def __init__(self, group: Group, path: Path, restart_command: str | None, slugs: Sequence[str]) -> None:
+        self.group = group
+        self._events = path.with_suffix(".events")
+        self._output = path.with_suffix(".output")
+        self._restart_command = restart_command
+        self._slugs = slugs
+        self._read = 0
+        self._finished = False
+        self._child: Child
+
+    def start(self) -> None:
+        specs = specs_folder()
+        argv = [sys.executable, "-m", "pytest", str(specs), "-q", "--tb=short", f"--rootdir={specs}"]
+        argv += ["-c", str(Path(__file__).with_name("verify.ini")), f"--confcutdir={specs}"]
+        argv += ["-p", "no:cacheprovider", "-p", "workqueue.guarantee.plugin", "--import-mode=importlib"]
+        argv += [f"--guarantee-events={self._events}"]
+        argv += [f"--queue-type={self.group.queue_types[0]}"] if len(self.group.queue_types) == 1 else []
+        argv += [f"--guarantee={slug}" for slug in self._slugs]
+        if self._restart_command:
+            argv += [f"--broker-restart-command={self._restart_command}"]
+        env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        # Other people's plugins have no business here; the broker goes through the environment: it may hold a password.
+        env |= {"WORKQUEUE_BROKER": self.group.spec, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        with self._output.open("wb") as output:
+            self._child = get_warden().spawn(argv, env=env, stdout=output.fileno(), stderr=output.fileno())
+
+    def is_over(self) -> bool:
+        return self._child.poll() is not None
+
+    def new_cells(self) -> Iterator[Cell]:
+        if not self._events.exists():
+            return
+        with self._events.open("rb") as file:
+            file.seek(self._read)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break  # still being written
+                self._read += len(line)
+                event = json.loads(line)
+                if event["event"] == "cell":
+                    self.group.cells.append(event["cell"])
+                    yield event["cell"]
+                elif event["event"] == "no-broker":
+                    self.group.no_broker = event["message"]
+                elif event["event"] == "finished":
+                    self._finished = True
+
+    def finish(self) -> None:
+        """Note why, if it did not come to its end; a process that still runs has lost its broker and is ended."""
+        status = self._child.poll()
+        if status is None:
+            self._child.send_signal(9)
+        if self.group.no_broker:
+            self.group.failure = self.group.no_broker
+        elif not self._finished or self.group.missing():
+            tail = self._output.read_text(encoding="utf-8", errors="replace").splitlines()[-_STDERR_LINES:]
+            self.group.failure = f"its pytest ended with status {status}:\n" + "\n".join(tail)
