@@ -25,10 +25,8 @@ from workqueue.errors import Closed, ConnectionLost, ConsumerCancelled, InvalidU
 from workqueue.message import Message
 from workqueue.queue import Queue
 
-ANSWER_TIMEOUT = 30.0
-"""Seconds that the broker may take to answer a request."""
-CLOSE_TIMEOUT = 5.0
-"""Seconds to close a connection politely before it is cut. A broker in alarm does not answer at all."""
+ANSWER_TIMEOUT = 30.0  # seconds that the broker may take to answer a request
+CLOSE_TIMEOUT = 5.0  # seconds to close a connection politely before it is cut: a broker in alarm does not answer
 _POLL = 0.1
 
 Properties = BasicProperties
@@ -55,10 +53,8 @@ class Link:
         self._loop = IOLoop()
         self._connection: SelectConnection
         self._thread = threading.Thread(target=self._serve, name=f"{name} I/O", daemon=True)
-        self.failure: WorkqueueError | None = None
-        """Why the link is of no more use; None while it is."""
-        self.blocked: str | None = None
-        """Why the broker does not read what is published, such as "low on memory"; None while it does."""
+        self.failure: WorkqueueError | None = None  # why the link is of no more use
+        self.blocked: str | None = None  # why the broker reads nothing that is published, such as "low on memory"
 
     @property
     def in_io_thread(self) -> bool:

@@ -115,14 +115,11 @@ class Worker:
             link.open()
             if isinstance(self._queue, Queue):
                 link.declare(self._queue)
-            return link.consumer(self._name, self._prefetch, self._on_delivery, self._on_lost)
+            return link.consumer(self._name, self._prefetch, lambda *delivery: self._inbox.put(delivery), self._on_lost)
         except Closed:
             if self._stopping:
                 return None
             raise
-
-    def _on_delivery(self, tag: int, message: Message) -> None:
-        self._inbox.put((tag, message))
 
     def _on_lost(self, reason: WorkqueueError) -> None:
         self._lost = self._lost or reason
@@ -191,4 +188,4 @@ class Worker:
             yield
         finally:
             for each, handler in previous.items():
-                signal.signal(each, handler)
+                signal.signal(each, signal.SIG_DFL if handler is None else handler)

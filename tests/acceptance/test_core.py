@@ -91,11 +91,12 @@ def consume(url, queue, count, handler=lambda message: None):
             worker.stop()
         handler(message)
 
-    worker = Worker(url, queue, handle)
+    worker = Worker(url, queue, handle, prefetch=min(count, 100))
     watchdog = threading.Timer(PATIENCE, worker.stop)
     watchdog.start()
     worker.run()
     watchdog.cancel()
+    assert len(messages) == count, "the rest did not come in time"
     return messages
 
 

@@ -321,6 +321,21 @@ def test_a_deleted_queue_ends_its_worker_with_an_error(run, queue, channel):
     assert f"Error: the broker ended the subscription to queue {queue!r}" in worker.errors
 
 
+def test_a_worker_whose_output_nobody_reads_leaves_its_task_to_another(run, queue, url, channel):
+    # Given a worker whose output goes to a closed pipe,
+    assert run("new-task", "--queue", queue, "task").exit_code() == 0
+    arguments = [sys.executable, "-m", "workqueue", "worker", "--queue", queue, "--url", url]
+    read, write = os.pipe()
+    os.close(read)
+    with subprocess.Popen(arguments, stdout=write, stderr=subprocess.PIPE, text=True) as worker:
+        os.close(write)
+
+        # I expect it to leave, and its task to be there for another.
+        _, errors = worker.communicate(timeout=PATIENCE)
+    assert (worker.returncode, errors) == (1, "")
+    assert get_when_ready(channel, queue)[2] == b"task"
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["worker", "--prefetch", "0"], ["worker", "--dot", "-1"], ["new-task", "--nonsense"], ["nonsense"]],
