@@ -229,6 +229,11 @@ def test_an_image_that_is_no_broker(image: str, engine: docker.DockerClient) -> 
         engine.images.remove(name, force=True)
 
 
+def test_what_is_no_name_of_an_image(engine: docker.DockerClient) -> None:
+    with pytest.raises(errors.SpecError, match="'No:Such:Name' is no name of an image"):
+        resolve("container:No:Such:Name").prepare()
+
+
 @pytest.mark.parametrize("spec", ["container:", "container:two words"])
 def test_a_malformed_spec(spec: str) -> None:
     with pytest.raises(errors.SpecError, match="container:IMAGE"):

@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any
 
 import docker
@@ -19,7 +20,7 @@ from testcontainers.core.container import Reaper
 from testcontainers.core.docker_client import DockerClient, get_docker_host
 from testcontainers.core.exceptions import ContainerConnectException, ContainerStartException
 
-from workqueue.broker.errors import Unavailable
+from workqueue.broker.errors import SpecError, Unavailable
 from workqueue.broker.progress import Progress
 
 # What the engine's client raises when the engine is not there, refuses, or breaks off: it lets the errors of
@@ -72,11 +73,15 @@ def run_label() -> tuple[str, str]:
 
 
 def find_image(client: DockerClient, name: str) -> Image | None:
-    """Return the image called `name` if the engine has it."""
+    """Return the image called `name` if the engine has it. Raises `SpecError` if no image can be called so."""
     try:
         return client.client.images.get(name)
-    except (docker.errors.ImageNotFound, docker.errors.NullResource):
+    except docker.errors.ImageNotFound:
         return None
+    except docker.errors.APIError as error:
+        if error.status_code == HTTPStatus.BAD_REQUEST:
+            raise SpecError(f"{name!r} is no name of an image: {explain(error)}.") from error
+        raise
 
 
 def can_pull(client: DockerClient, name: str) -> str | None:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 import docker.errors
 from docker.models.images import Image
 from testcontainers.core.config import testcontainers_config
+from testcontainers.core.docker_client import DockerClient
 
 from workqueue.broker import _engine, _launch
 from workqueue.broker._probe import NotReady, wait_until_ready
@@ -73,18 +74,22 @@ class ContainerSource(Source):
             return
         client = _engine.connect()
         with contextlib.closing(client.client):
-            image = _engine.find_image(client, self._name)
-            if image is None:
-                self._name = testcontainers_config.hub_image_name_prefix + self._name
-                image = _engine.find_image(client, self._name)
-            if image is None:
-                image = _engine.pull_image(client, self._name, progress)
-            self._no_reaper = _engine.start_reaper(client, progress)
-            if self._no_reaper is not None:
-                progress(f"Going without testcontainers' reaper, the warden is enough ({self._no_reaper})")
-            # Somebody's own advanced.config is what they want to see tested: ours must not replace it.
-            self._has_advanced = _launch.has_file(client, image, _launch.ADVANCED)
-        self._image = image
+            try:
+                self._image = self._prepare(client, progress)
+            except _engine.ENGINE_ERRORS as error:
+                raise Unavailable(f"The engine does not let us use {self.spec}: {_engine.explain(error)}.") from error
+
+    def _prepare(self, client: DockerClient, progress: Progress) -> Image:
+        image = _engine.find_image(client, self._name)
+        if image is None:
+            self._name = testcontainers_config.hub_image_name_prefix + self._name
+            image = _engine.find_image(client, self._name) or _engine.pull_image(client, self._name, progress)
+        self._no_reaper = _engine.start_reaper(client, progress)
+        if self._no_reaper is not None:
+            progress(f"Going without testcontainers' reaper, the warden is enough ({self._no_reaper})")
+        # Somebody's own advanced.config is what they want to see tested: ours must not replace it.
+        self._has_advanced = _launch.has_file(client, image, _launch.ADVANCED)
+        return image
 
     def start(self, config: NodeConfig = DEFAULT_CONFIG) -> "ContainerBroker":
         """Create a container and wait until its node serves. Raises `StartFailed` or `Unavailable`."""

@@ -72,12 +72,14 @@ _ADDED = (
 def make_image(release: str, *, tag: str | None = None, progress: Progress = silent) -> str:
     """Make a container image of `release`'s RabbitMQ, fetching it if need be, and return its name.
 
-    The name is `tag`, or `workqueue-rabbitmq:RELEASE-VERSION`. Raises `Unavailable` when
-    no engine answers or it refuses, and when the release cannot be had.
+    The name is `tag`, or `workqueue-rabbitmq:RELEASE-VERSION`. Raises `SpecError` for a
+    malformed tag, and `Unavailable` when no engine answers, it refuses, or the release cannot be had.
     """
     debian.source(f"debian:{release}", progress=progress, restart_command=None)  # refuses what it does not know
     client = _engine.connect()  # before anything is fetched for nothing
     with contextlib.closing(client.client):
+        if tag is not None:
+            _engine.find_image(client, tag)  # refuses what is no name, before anything is fetched
         root = _rootfs.ensure(release, progress)
         version = root.version.partition(":")[2] or root.version
         name = tag or f"workqueue-rabbitmq:{release}-{version.partition('-')[0]}"
