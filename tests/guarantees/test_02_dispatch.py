@@ -142,7 +142,8 @@ def test_with_prefetch_a_late_worker_gets_work(workers, publish):
 
 @hazard(
     "dispatch.late-worker-is-left-out",
-    "Without a prefetch limit, a backlog that was already sent to one worker is not shared with a worker that joins late.",
+    "Without a prefetch limit, a backlog that was already sent to one worker is not shared with a worker that joins "
+    "late.",
     source=TUTORIAL_2.section("fair-dispatch"),
 )
 def test_without_prefetch_a_late_worker_gets_nothing_of_the_backlog(queue, workers, publish):

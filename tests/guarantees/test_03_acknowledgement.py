@@ -1,4 +1,4 @@
-"""Message acknowledgment: "In order to make sure a message is never lost, RabbitMQ supports message acknowledgments." """
+"""Message acknowledgment: "to make sure a message is never lost, RabbitMQ supports message acknowledgments"."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Message durability: "Our tasks will still be lost if RabbitMQ server stops", unless queue and messages are durable."""
+"""Message durability: "our tasks will still be lost if RabbitMQ server stops", unless it is told to keep them."""
 
 from types import MappingProxyType
 
@@ -91,7 +91,7 @@ def _is_refused_and_harms_nothing(stage, queue, argument, *, durable=True, argum
 
 @guarantee(
     "durability.redeclare-other-durability-refused",
-    "RabbitMQ doesn't allow redefining an existing queue as transient, and neither queue nor messages are harmed.",
+    "RabbitMQ doesn't allow redefining an existing queue as transient; neither queue nor messages are harmed.",
     source=EQUIVALENCE,
 )
 def test_redeclaring_as_transient_is_refused(stage, queue):
@@ -100,7 +100,7 @@ def test_redeclaring_as_transient_is_refused(stage, queue):
 
 @guarantee(
     "durability.redeclare-other-type-refused",
-    "RabbitMQ doesn't allow redefining an existing queue with another type, and neither queue nor messages are harmed.",
+    "RabbitMQ doesn't allow redefining an existing queue with another type; neither queue nor messages are harmed.",
     source=EQUIVALENCE,
 )
 def test_redeclaring_with_another_type_is_refused(stage, queue):
@@ -110,7 +110,7 @@ def test_redeclaring_with_another_type_is_refused(stage, queue):
 
 @guarantee(
     "durability.redeclare-other-ttl-refused",
-    "RabbitMQ doesn't allow redefining an existing queue with a message TTL, and neither queue nor messages are harmed.",
+    "RabbitMQ doesn't allow redefining an existing queue with a message TTL; neither queue nor messages are harmed.",
     source=EQUIVALENCE,
 )
 def test_redeclaring_with_a_message_ttl_is_refused(stage, queue):
@@ -119,7 +119,7 @@ def test_redeclaring_with_a_message_ttl_is_refused(stage, queue):
 
 @guarantee(
     "durability.redeclare-other-length-refused",
-    "RabbitMQ doesn't allow redefining an existing queue with a length limit, and neither queue nor messages are harmed.",
+    "RabbitMQ doesn't allow redefining an existing queue with a length limit; neither queue nor messages are harmed.",
     source=EQUIVALENCE,
 )
 def test_redeclaring_with_a_length_limit_is_refused(stage, queue):
@@ -143,7 +143,7 @@ def test_redeclaring_with_the_same_arguments_changes_nothing(stage, queue, publi
 
 @guarantee(
     "durability.producer-and-consumer-must-agree",
-    "The declaration needs to be the same in producer and consumer: the second one to come with another is turned away.",
+    "The declaration needs to be the same in producer and consumer: the second to come with another is turned away.",
     source=DURABILITY,
 )
 def test_producer_and_consumer_must_agree(stage, queue):
@@ -253,15 +253,15 @@ def test_held_tasks_survive_a_kill(queue, publish, workers):
 
 @guarantee(
     "durability.new-queue-survives-kill",
-    "A queue that was declared a moment before a SIGKILL of RabbitMQ survives it, with the messages that were confirmed.",
+    "A queue that was declared a moment before a SIGKILL of RabbitMQ survives it, with the messages that it confirmed.",
     source=CONFIRMS.section("when-publishes-are-confirmed"),
     across="kill-at-once",
     broken_on=[
         BrokenOn(
             "quorum",
             "",
-            "for half a second after its declaration a quorum queue's registration is not on disk; killed then, the node "
-            "starts its member as a new one, without its messages",
+            "for half a second after its declaration a quorum queue's registration is not on disk; killed then, the "
+            "node starts its member as a new one, without its messages",
             Source(
                 "rabbitmq/ra, ra_directory.erl (auto_save)",
                 "https://github.com/rabbitmq/ra/blob/v2.15.0/src/ra_directory.erl",
@@ -299,7 +299,7 @@ def test_without_confirms_there_is_a_window(stage, queue):
 
 @guarantee(
     "durability.confirmed-survive-kill",
-    "Every task that the broker confirmed survives a SIGKILL of the broker, also if it comes in the middle of publishing.",
+    "Every task that the broker confirmed survives a SIGKILL of the broker, also in the middle of publishing.",
     source=CONFIRMS.section("when-publishes-are-confirmed"),
     across="kill",
     counter_example="durability.unconfirmed-has-a-window",

@@ -1,4 +1,4 @@
-"""Fair dispatch: "don't dispatch a new message to a worker until it has processed and acknowledged the previous one"."""
+"""Fair dispatch: "don't dispatch a new message to a worker until it has acknowledged the previous one"."""
 
 from workqueue.guarantee.catalogue import guarantee, hazard
 from workqueue.guarantee.sources import CONFIRMS, TUTORIAL_2

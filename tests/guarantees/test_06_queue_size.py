@@ -1,4 +1,4 @@
-"""The note about queue size: "If all the workers are busy, your queue can fill up. You will want to keep an eye on that." """
+"""The note about queue size: "if all the workers are busy, your queue can fill up"."""
 
 from workqueue.guarantee.catalogue import guarantee, hazard
 from workqueue.guarantee.expectation import BrokenOn
@@ -8,13 +8,16 @@ from workqueue.guarantee.waiting import claim, promised
 QUEUE_SIZE = TUTORIAL_2.section("fair-dispatch")
 
 NO_TTL_YET = BrokenOn(
-    "quorum", "<3.10", "quorum queues refuse x-message-ttl (406), or ignore the TTL of a message", release_note("3.10.0")
+    "quorum",
+    "<3.10",
+    "quorum queues refuse x-message-ttl (406), or ignore the TTL of a message",
+    release_note("3.10.0"),
 )
 
 
 @hazard(
     "queue-size.fills-up-when-all-are-busy",
-    "If all the workers are busy, the queue fills up: every publish is accepted, and the backlog grows without a limit.",
+    "If all the workers are busy, the queue fills up: every publish is accepted, and the backlog grows without limit.",
     source=QUEUE_SIZE,
 )
 def test_with_all_workers_busy_the_queue_fills_up_and_nothing_is_refused(queue, workers, publish):

@@ -1,6 +1,6 @@
 """`workqueue verify`: check every guarantee on real brokers."""
 
-import datetime
+import datetime as dt
 import os
 import shlex
 from collections.abc import Sequence
@@ -79,7 +79,7 @@ def command(
             raise click.UsageError(f"The report cannot be written to {json_path}: {error.strerror or error}") from error
     types = QUEUE_TYPES if queue_type == "both" else (queue_type,)
     wanted = specs or tuple(os.environ.get("WORKQUEUE_BROKER", "").split()) or ("auto",)
-    started = datetime.datetime.now(datetime.UTC)
+    started = dt.datetime.now(dt.UTC)
     brokers = _prepare(wanted, broker_restart_command)
     shared = [name for name, spec in brokers.items() if name != spec and broker_restart_command]
     groups = conductor.plan(brokers, types, entries, shared=shared)

@@ -17,8 +17,8 @@ from workqueue.guarantee.verdict import Unknown
 from workqueue.guarantee.waiting import barrier
 
 #: Seconds after which a new quorum queue is safely on disk. Its server is registered in a table that is saved half a
-#: second late (``auto_save`` in ra_directory.erl); a node killed before that does not know its own queue any more, which
-#: is what specs declared ``kill-at-once`` are about, and what all others must not run into.
+#: second late (``auto_save`` in ra_directory.erl); a node killed before that does not know its own queue any more.
+#: That is what specs declared ``kill-at-once`` are about, and what all others must not run into.
 SETTLED = 2.5
 
 

@@ -94,7 +94,7 @@ class Actor:
             callback=lambda _: say("consuming"),
         )
 
-    def _on_delivery(self, _: Channel, deliver: Basic.Deliver, properties: BasicProperties, body: bytes) -> None:
+    def _on_delivery(self, _: Channel, deliver: Basic.Deliver, __: BasicProperties, body: bytes) -> None:
         say("received", task=body.decode(), redelivered=deliver.redelivered, tag=deliver.delivery_tag)
         self._waiting.append((deliver, body))
         self._start_next()
@@ -116,7 +116,7 @@ class Actor:
         self._current = None
         say("done", task=body.decode())
         if not (self._options.auto_ack or self._options.forget_ack) and self._channel.is_open:
-            self._channel.basic_ack(deliver.delivery_tag)
+            self._channel.basic_ack(deliver.delivery_tag or 0)
         self._start_next()
 
     def _sync(self) -> None:

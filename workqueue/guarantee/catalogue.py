@@ -87,8 +87,8 @@ def guarantee(
 
     With ``across``, the function is a generator: what comes before its ``yield`` is prepared, then the broker is
     restarted (``"restart"``) or killed with SIGKILL and started again (``"kill"``, ``"kill-at-once"``), once for
-    all specs that wait for it, and then the rest runs. The parameters of a spec, fixtures otherwise, are then attributes of its
-    :class:`~workqueue.guarantee.stage.Stage`.
+    all specs that wait for it, and then the rest runs. The parameters of such a spec are no fixtures, but attributes
+    of its :class:`~workqueue.guarantee.stage.Stage`.
     """
     if across is not None:
         needs = (*needs, across.partition("-")[0])
@@ -168,7 +168,9 @@ def specs_folder() -> Path:
     for folder in (package / "specs", package.parents[1] / "tests" / "guarantees"):
         if folder.is_dir():
             return folder
-    raise FileNotFoundError(f"no specs beside {package}: the installation is incomplete; reinstall workqueue-guarantees")
+    raise FileNotFoundError(
+        f"no specs beside {package}: the installation is incomplete; reinstall workqueue-guarantees"
+    )
 
 
 def load(folder: Path | None = None) -> Catalogue:

@@ -13,7 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from workqueue.broker import Broker
     from workqueue.guarantee.across import Scene
-    from workqueue.guarantee.evidence import Evidence
+    from workqueue.guarantee.evidence import Evidence  # noqa: F401 - in a string below
     from workqueue.guarantee.queues import Queue
     from workqueue.guarantee.stage import Stage
 
@@ -91,7 +91,9 @@ def workqueue_workers(workqueue_stage: "Stage") -> Any:
 
 @pytest.fixture
 def workqueue_across(
-    request: pytest.FixtureRequest, workqueue_broker: "Broker", workqueue_queue_type: str
+    request: pytest.FixtureRequest,
+    workqueue_broker: "Broker",
+    workqueue_queue_type: str,  # noqa: ARG001 - the spec is to run for each type
 ) -> Iterator["Scene"]:
     """The scene of a spec that was declared with ``across=``; the fault happens at the first one's turn."""
     from workqueue.guarantee.across import Crossing
@@ -128,12 +130,11 @@ def _waiting_for_the_same(request: pytest.FixtureRequest, broker: "Broker", faul
     mine = request.node.callspec.params["workqueue_broker"]
     scenes = {}
     for item in request.session.items:
-        entry = of(item.function) if isinstance(item, pytest.Function) else None
-        if entry is None or entry.across is None or item.callspec.params["workqueue_broker"] != mine:
+        if not isinstance(item, pytest.Function) or (entry := of(item.function)) is None or entry.across is None:
             continue
         kind, _, at_once = entry.across.partition("-")
-        if kind == fault:
-            queue_type = item.callspec.params["workqueue_queue_type"]
+        if kind == fault and item.callspec.params["workqueue_broker"] == mine:
+            queue_type = str(item.callspec.params["workqueue_queue_type"])
             scenes[item.nodeid] = scene_of(item.function, broker, queue_type, at_once=bool(at_once))
     return scenes
 

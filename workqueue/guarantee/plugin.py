@@ -88,7 +88,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     told = settings.Settings.of(config)
-    kept, dropped = [], []
+    kept: list[pytest.Item] = []
+    dropped: list[pytest.Item] = []
     for item in items:
         (kept if _is_wanted(item, told) else dropped).append(item)
     items[:] = kept
@@ -132,7 +133,7 @@ def _cell(item: pytest.Function) -> dict[str, Any]:
     error, in_call, spent = item.stash[_RAISED]
     verdict, reason = judge(error, in_call=in_call)
     broker = item.stash.get(BROKER, None)
-    params = item.callspec.params
+    params = {name: str(value) for name, value in item.callspec.params.items()}
     spec = _without_password(params["workqueue_broker"]) if broker is None else broker.spec
     return cell(
         _entry(item),
@@ -152,7 +153,7 @@ def _apply_verdict(item: pytest.Item, report: pytest.TestReport, cell: dict[str,
     elif verdict == "broken" and not cell["surprise"]:
         report.outcome = "passed"
         report.longrepr = None
-        report.workqueue_status = "broken as expected"
+        report.workqueue_status = "broken as expected"  # type: ignore[attr-defined]  # reports carry what is put there
     elif verdict != "holds" or cell["surprise"]:
         report.outcome = "failed"
         if report.longrepr is None:

@@ -9,7 +9,7 @@ from pika.exceptions import AMQPError
 from workqueue.guarantee.verdict import Unknown
 from workqueue.guarantee.waiting import PATIENCE, barrier
 
-# Seconds between publishes: the queue must be drained afterwards, and what matters is to publish at the moment of the cut.
+# Seconds between publishes: what matters is to publish at the moment of the cut, and all of it has to be drained.
 _PACE = 0.002
 
 

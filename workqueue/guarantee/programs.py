@@ -123,7 +123,7 @@ class Program:
         except BrokenPipeError as error:
             raise Unknown(f"{self!r} cannot be told to {line}: it has ended") from error
 
-    def _barrier(self, what: str, condition: Callable[[], T]) -> T:
+    def _barrier(self, what: str, condition: Callable[[], T | None]) -> T:
         try:
             return barrier(what, condition)
         except Unknown as error:
@@ -133,7 +133,7 @@ class Program:
         return next((line for line in self.lines if line.text == text), None)
 
     def _read(self) -> None:
-        with open(self._stdout, encoding="utf-8", errors="replace", closefd=False) as lines:  # noqa: PTH123 - an fd
+        with open(self._stdout, encoding="utf-8", errors="replace", closefd=False) as lines:
             for line in lines:
                 self._keep(Line(time.monotonic(), line.rstrip("\n")))
 

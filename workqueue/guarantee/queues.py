@@ -87,7 +87,7 @@ class Queue:
             for method, _, body in channel.consume(self.name, inactivity_timeout=PATIENCE):
                 if method is None or body is None:
                     raise Unknown(f"the last message did not come out of {self.name} within {PATIENCE:g} s")
-                channel.basic_ack(method.delivery_tag)
+                channel.basic_ack(method.delivery_tag or 0)
                 if body.decode() == _FENCE:
                     break
                 drained.append(Drained(body.decode(), bool(method.redelivered)))

@@ -204,7 +204,9 @@ class Stage:
         parsed = urllib.parse.urlsplit(self.broker.url)
         if proxy is not None:
             credentials = parsed.netloc.rpartition("@")[0]
-            parsed = parsed._replace(netloc=f"{credentials}@127.0.0.1:{proxy.port}" if credentials else f"127.0.0.1:{proxy.port}")
+            parsed = parsed._replace(
+                netloc=f"{credentials}@127.0.0.1:{proxy.port}" if credentials else f"127.0.0.1:{proxy.port}"
+            )
         if heartbeat is not None:
             query = [(k, v) for k, v in urllib.parse.parse_qsl(parsed.query) if k != "heartbeat"]
             parsed = parsed._replace(query=urllib.parse.urlencode([*query, ("heartbeat", heartbeat)]))

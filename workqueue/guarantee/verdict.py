@@ -17,7 +17,7 @@ class Verdict(enum.StrEnum):
     NOT_APPLICABLE = "not-applicable"
 
 
-class Broken(AssertionError):
+class Broken(AssertionError):  # noqa: N818 - a verdict, not an error of the caller's
     """The claim was put to the test and failed. The message says what the broker did instead."""
 
 

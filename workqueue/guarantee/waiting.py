@@ -33,7 +33,7 @@ def _poll(condition: Callable[[], T], within: float) -> T:
         time.sleep(_POLL)
 
 
-def claim(promise: str, condition: Callable[[], T], *, within: float | None = None) -> T:
+def claim(promise: str, condition: Callable[[], T | None], *, within: float | None = None) -> T:
     """Wait until a promised condition is truthy, and return its value.
 
     :param promise: what was promised, as a sentence for the one who reads the failure.
@@ -47,7 +47,7 @@ def claim(promise: str, condition: Callable[[], T], *, within: float | None = No
     return value
 
 
-def barrier(what: str, condition: Callable[[], T], *, within: float | None = None) -> T:
+def barrier(what: str, condition: Callable[[], T | None], *, within: float | None = None) -> T:
     """Wait until the harness is where the spec needs it, and return the condition's value.
 
     :raises Unknown: if it does not get there in time; the guarantee was then not tested.

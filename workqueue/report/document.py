@@ -4,7 +4,7 @@ A run that was cut short has no footer, and what was planned and did not run is 
 cannot pass as a whole one.
 """
 
-import datetime
+import datetime as dt
 import json
 import os
 import platform
@@ -34,7 +34,7 @@ def build(
     cells: Sequence[Cell],
     missing: Mapping[Planned, str],
     *,
-    started: datetime.datetime,
+    started: dt.datetime,
     complete: bool,
 ) -> dict[str, Any]:
     """Put a report together.
@@ -52,7 +52,7 @@ def build(
         "schema": SCHEMA,
         "tool": {"name": "workqueue-guarantees", "version": version("workqueue-guarantees")},
         "started": started.isoformat(timespec="seconds"),
-        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "finished": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "host": {
             "system": platform.platform(),
             "python": platform.python_version(),

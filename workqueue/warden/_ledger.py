@@ -21,9 +21,8 @@ class Ledger:
         self.children: dict[int, str] = {}
         """Session leaders: when each started, by pid."""
         self.labels: set[str] = set()
-        unlocked = _folder() / f"{os.getpid()}-{time.time_ns()}"
+        unlocked, self._fd = _new_file()
         self._path = unlocked.with_suffix(".json")
-        self._fd = os.open(unlocked, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         fcntl.flock(self._fd, fcntl.LOCK_EX)
         unlocked.rename(self._path)  # from here on others see it, and see it locked
 
@@ -42,6 +41,7 @@ class Ledger:
         """Nothing is owned any more."""
         self._path.unlink(missing_ok=True)
         os.close(self._fd)
+        _leave_folder()
 
 
 def orphaned() -> list[dict[str, Any]]:
@@ -50,7 +50,7 @@ def orphaned() -> list[dict[str, Any]]:
     Processes and directories in them are cleared up here; the `labels` are left for the caller to do.
     """
     found = []
-    for path in _folder().glob("*.json"):
+    for path in _folder_path().glob("*.json"):
         with contextlib.suppress(OSError, ValueError):
             fd = os.open(path, os.O_RDWR)
             try:
@@ -62,7 +62,13 @@ def orphaned() -> list[dict[str, Any]]:
                 found.append(content)
             finally:
                 os.close(fd)
+    _leave_folder()
     return found
+
+
+def live_wardens() -> set[int]:
+    """Return the pids of the wardens whose ledgers are there."""
+    return {int(path.name.partition("-")[0]) for path in _folder_path().glob("*.json")}
 
 
 def _clear_up(content: dict[str, Any]) -> None:
@@ -92,10 +98,30 @@ def remove_tree(path: str) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
+def _new_file() -> tuple[Path, int]:
+    while True:
+        path = _folder() / f"{os.getpid()}-{time.time_ns()}"
+        # The last warden to go takes the folder along, perhaps just now.
+        with contextlib.suppress(FileNotFoundError):
+            return path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+
+
+def _folder_path() -> Path:
+    return Path(tempfile.gettempdir()) / f"workqueue-wardens-{os.getuid()}"
+
+
+def _leave_folder() -> None:
+    with contextlib.suppress(OSError):  # a warden's ledger is in it, or it is gone
+        _folder_path().rmdir()
+
+
 def _folder() -> Path:
-    folder = Path(tempfile.gettempdir()) / f"workqueue-wardens-{os.getuid()}"
+    folder = _folder_path()
     folder.mkdir(mode=0o700, exist_ok=True)
-    status = folder.lstat()
+    try:
+        status = folder.lstat()
+    except FileNotFoundError:
+        return _folder()
     if status.st_uid != os.getuid() or status.st_mode & 0o077 or folder.is_symlink():
         raise PermissionError(f"{folder} is not ours alone: somebody else made it, remove it")
     return folder

@@ -8,11 +8,12 @@ import selectors
 import signal
 import socket
 import subprocess
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from workqueue.warden._ledger import Ledger, orphaned, remove_tree
+from workqueue.warden._ledger import Ledger, live_wardens, orphaned, remove_tree
 from workqueue.warden._processes import (
     Process,
     adopt_orphans,
@@ -25,6 +26,8 @@ from workqueue.warden._processes import (
 _MAX_FDS = 8
 _SWEEP = 5.0
 """Seconds in which a killed session must be gone; only uninterruptible sleep can take long."""
+_NESTED = 20.0
+"""Seconds for the wardens of our children to clear up; what they leave is then cleared up here."""
 
 
 class _Child:
@@ -72,7 +75,20 @@ class _Server:
             in_sessions = {process.pid for process in table if process.session in leaders}
             return in_sessions | descendants(table, ours)
 
-        kill_until_gone(everything, partial(self._reap, sweep=False), _SWEEP)
+        def all_but_wardens(table: list[Process]) -> set[int]:
+            # A child of ours may have a warden of its own. That loses its client now, and clears up itself.
+            wardens = live_wardens() - {ours}
+            theirs = set[int]().union(*(descendants(table, warden) for warden in wardens))
+            return everything(table) - wardens - theirs
+
+        reap = partial(self._reap, sweep=False)
+        kill_until_gone(all_but_wardens, reap, _SWEEP)
+        deadline = time.monotonic() + _NESTED
+        while everything(process_table()) & live_wardens() and time.monotonic() < deadline:
+            reap()
+            time.sleep(0.02)
+        kill_until_gone(everything, reap, _SWEEP)
+        self.clear_up_after_others()
         self._remove_containers(self._ledger.labels)
         for directory in self._ledger.directories:
             remove_tree(directory)

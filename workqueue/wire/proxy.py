@@ -49,7 +49,9 @@ class Proxy:
         return self.connections
 
     def close(self) -> None:
-        """Close everything."""
+        """Close everything; harmless if it is closed."""
+        if self._closing:
+            return
         self._closing = True
         self._waker.send(b"!")
         self._thread.join()

@@ -1,0 +1,3 @@
+"""The project's own tests; the fixtures that they share with everybody's come from `workqueue.guarantee.plugin`."""
+
+pytest_plugins = ["pytester"]

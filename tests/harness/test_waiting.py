@@ -1,0 +1,57 @@
+"""Waiting: a missed promise is broken, a missed barrier is unknown."""
+
+import pytest
+from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker
+
+from workqueue.guarantee.verdict import Broken, Unknown
+from workqueue.guarantee.waiting import barrier, claim, promised, refused, watch
+
+
+def test_a_kept_promise_returns_its_value():
+    values = iter([0, 0, 7])
+    assert claim("it comes", lambda: next(values)) == 7
+
+
+def test_a_missed_promise_is_broken_and_tells_what_was_seen():
+    with pytest.raises(Broken, match=r"it comes: not within 0.05 s \(last seen: \[\]\)"):
+        claim("it comes", list, within=0.05)
+
+
+def test_a_missed_barrier_is_unknown():
+    with pytest.raises(Unknown, match=r"in vain: a worker \(last seen: None\)"):
+        barrier("a worker", lambda: None, within=0.05)
+
+
+def test_the_condition_is_asked_once_more_at_the_deadline():
+    assert claim("it is there", lambda: True, within=0)
+
+
+def test_watching_ends_when_it_happens_and_when_time_is_up():
+    assert watch(60, lambda: "happened") == "happened"
+    assert watch(0.05, lambda: "") == ""
+
+
+def test_what_was_promised_and_is_refused_is_broken():
+    with pytest.raises(Broken, match=r"a TTL: the broker refused.*invalid arg"), promised("a TTL"):
+        raise ChannelClosedByBroker(406, "invalid arg 'x-message-ttl'")
+
+
+def test_a_refusal_that_was_promised_is_fine():
+    with refused("another type", 406, "x-queue-type"):
+        raise ChannelClosedByBroker(406, "inequivalent arg 'x-queue-type'")
+
+
+@pytest.mark.parametrize(("code", "text"), [(404, "inequivalent arg 'x-queue-type'"), (406, "something else")])
+def test_another_refusal_than_the_promised_one_is_broken(code, text):
+    with pytest.raises(Broken, match="refused, but with"), refused("another type", 406, "x-queue-type"):
+        raise ChannelClosedByBroker(code, text)
+
+
+def test_acceptance_where_refusal_was_promised_is_broken():
+    with pytest.raises(Broken, match="it was accepted"), refused("another type", 406, "x-queue-type"):
+        pass
+
+
+def test_a_lost_connection_is_no_refusal():
+    with pytest.raises(ConnectionClosedByBroker), refused("another type", 406, "x-queue-type"):
+        raise ConnectionClosedByBroker(320, "shutdown")
