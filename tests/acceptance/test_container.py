@@ -24,6 +24,7 @@ import pytest
 from testcontainers.core.config import testcontainers_config
 
 from workqueue.broker import Broker, Capability, NodeConfig, errors, resolve
+from workqueue.broker._engine import connect
 from workqueue.broker.container import available
 
 GRACE = 10.0  # seconds in which what was left behind must be gone
@@ -33,11 +34,11 @@ PERSISTENT = pika.BasicProperties(delivery_mode=2)
 @pytest.fixture(scope="module")
 def engine() -> Iterator[docker.DockerClient]:
     try:
-        client = docker.from_env(timeout=60)
-    except docker.errors.DockerException as error:
+        client = connect().client
+    except errors.Unavailable as error:
         if os.environ.get("WORKQUEUE_REQUIRE_CONTAINER") == "1":
-            pytest.fail(f"no container engine answers, and WORKQUEUE_REQUIRE_CONTAINER=1: {error}")
-        pytest.skip(f"no container engine answers: {error}")
+            pytest.fail(f"WORKQUEUE_REQUIRE_CONTAINER=1, but: {error}")
+        pytest.skip(str(error))
     with contextlib.closing(client):
         yield client
 
