@@ -41,6 +41,7 @@ CELL = "workqueue"
 _LOG_LINES = 40
 
 _RAISED = pytest.StashKey[tuple[BaseException | None, bool, float]]()
+_SKIPPED = pytest.StashKey[bool]()
 _COLLECTOR = pytest.StashKey["Collector"]()
 
 
@@ -114,6 +115,9 @@ def pytest_runtest_makereport(
     if entry is None or not isinstance(item, pytest.Function):
         return report
     error = None if call.excinfo is None else call.excinfo.value
+    if isinstance(error, pytest.skip.Exception) or _SKIPPED in item.stash:
+        item.stash[_SKIPPED] = True
+        return report  # no broker, and nobody asked for one: nothing was tested, and there is no verdict
     known, in_call, spent = item.stash.get(_RAISED, (None, False, 0.0))
     if known is None and error is not None:
         known, in_call = error, call.when == "call"

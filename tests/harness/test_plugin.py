@@ -1,0 +1,217 @@
+"""The pytest plugin: outcomes become verdicts. No broker is needed: the specs here only end in different ways."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+CONFTEST = """
+import workqueue.broker
+from workqueue.broker import About, Broker, Source
+from workqueue.broker.errors import Unavailable
+
+class Fake(Broker):
+    capabilities = frozenset()
+    def __init__(self, spec):
+        self.spec = self.safe_url = spec.replace("user:secret@", "")
+        self.url = "amqp://nobody@127.0.0.1:1/"
+        self.about = About(spec, "fake", "RabbitMQ", "4.0.5", "27")
+    def close(self):
+        pass
+
+class FakeSource(Source):
+    def __init__(self, spec):
+        self.spec = spec
+    def start(self, config=None):
+        return Fake(self.spec)
+
+def resolve(spec, **_):
+    if spec == "debian:none":
+        raise Unavailable("There is no Debian release 'none'. Use one of: trixie.")
+    return FakeSource(spec)
+
+workqueue.broker.resolve = resolve
+"""
+
+SPECS = """
+from workqueue.guarantee.catalogue import guarantee, hazard
+from workqueue.guarantee.expectation import BrokenOn
+from workqueue.guarantee.sources import Source
+from workqueue.guarantee.verdict import Broken, NotApplicable, Unknown
+
+SOURCE = Source("a page", "https://example.org")
+BREAKS = [BrokenOn("classic", ">=4", "it was taken away", SOURCE)]
+
+@guarantee("ends.holds", "It holds.", source=SOURCE)
+def test_holds(workqueue_stage):
+    workqueue_stage.evidence.proof("worker", "was killed")
+
+@guarantee("ends.broken", "It breaks.", source=SOURCE)
+def test_broken(workqueue_stage):
+    workqueue_stage.evidence.note("broker", "lost a task")
+    raise Broken("a task was lost")
+
+@guarantee("ends.as-expected", "It breaks, as is known.", source=SOURCE, broken_on=BREAKS, queue_types=["classic"])
+def test_broken_as_expected(workqueue_stage):
+    raise Broken("it was taken away")
+
+@guarantee("ends.stale", "It holds again.", source=SOURCE, broken_on=BREAKS, queue_types=["classic"])
+def test_stale(workqueue_stage):
+    pass
+
+@guarantee("ends.unknown", "Nobody knows.", source=SOURCE)
+def test_unknown(workqueue_stage):
+    raise Unknown("no worker came up")
+
+@guarantee("ends.not-applicable", "It says nothing.", source=SOURCE)
+def test_not_applicable(workqueue_stage):
+    raise NotApplicable("there is no such feature")
+
+@guarantee("ends.needs-restart", "It needs more.", source=SOURCE, across="restart")
+def test_needs_restart():
+    yield
+
+@hazard("ends.quorum-only", "It is for one type.", source=SOURCE, queue_types=["quorum"])
+def test_quorum_only(workqueue_stage):
+    assert workqueue_stage.queue_type == "quorum"
+"""
+
+
+@pytest.fixture
+def specs(pytester, monkeypatch):
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.delenv("WORKQUEUE_BROKER", raising=False)
+    pytester.makeconftest(CONFTEST)
+    pytester.makepyfile(SPECS)
+    return pytester
+
+
+def run(specs, *options):
+    """Run the specs in a process of their own; returns pytest's result and the cells by slug and queue type."""
+    events = specs.path / "events"
+    result = specs.runpytest_subprocess(
+        "-p", "no:cacheprovider", f"--guarantee-events={events}", "--broker=fake", *options
+    )
+    written = [json.loads(line) for line in events.read_text().splitlines()]
+    cells = [event["cell"] for event in written if event["event"] == "cell"]
+    return result, {(cell["slug"], cell["queue_type"]): cell for cell in cells}
+
+
+def test_each_way_to_end_has_its_verdict(specs):
+    result, cells = run(specs)
+
+    verdicts = {slug: (cell["verdict"], cell["expected"], cell["surprise"]) for (slug, _), cell in cells.items()}
+    assert verdicts == {
+        "ends.holds": ("holds", "holds", False),
+        "ends.broken": ("broken", "holds", True),
+        "ends.as-expected": ("broken", "broken", False),
+        "ends.stale": ("holds", "broken", True),
+        "ends.unknown": ("unknown", "holds", False),
+        "ends.not-applicable": ("not-applicable", "holds", False),
+        "ends.needs-restart": ("not-applicable", "holds", False),
+        "ends.quorum-only": ("holds", "holds", False),
+    }
+    # Twice each, but for those of one queue type; what is as expected passes.
+    result.stdout.fnmatch_lines(["*5 failed, 3 passed, 4 skipped, 1 broken as expected*"])
+
+
+def test_a_cell_carries_evidence_and_story(specs):
+    _, cells = run(specs, "--guarantee=ends.holds", "--guarantee=ends.broken")
+
+    assert cells["ends.holds", "classic"]["evidence"] == ["worker: was killed"]
+    broken = cells["ends.broken", "quorum"]
+    assert broken["reason"] == "a task was lost"
+    assert [note["what"] for note in broken["timeline"]] == ["lost a task"]
+    assert broken["about"]["version"] == "4.0.5"
+
+
+def test_a_failure_tells_claim_source_and_story(specs):
+    result, _ = run(specs, "--guarantee=ends.broken", "--queue-type=classic")
+
+    result.stdout.fnmatch_lines(
+        [
+            "*guarantee ends.broken*",
+            "It breaks.",
+            "source   a page <https://example.org>",
+            "verdict  broken, expected holds",
+            "reason   a task was lost",
+            "*broker: lost a task",
+            "*guarantees*",
+            "ends * 1 surprise",
+        ]
+    )
+
+
+def test_a_stale_expectation_fails(specs):
+    result, _ = run(specs, "--guarantee=ends.stale")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*ends.stale holds, and was expected to be broken: it was taken away*"])
+
+
+@pytest.mark.parametrize("options", [["--queue-type=quorum"], ["-o", "workqueue_queue_type=quorum"]])
+def test_queue_types_can_be_chosen_on_the_command_line_and_in_ini(specs, options):
+    _, cells = run(specs, *options)
+
+    assert {queue_type for _, queue_type in cells} == {"quorum"}
+    assert ("ends.quorum-only", "quorum") in cells
+
+
+def test_specs_run_on_every_broker(specs):
+    result = specs.runpytest_subprocess("--guarantee=ends.holds", "--broker=one", "--broker=two", "-v")
+
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(["*one-classic*", "*one-quorum*", "*two-classic*", "*two-quorum*"])
+
+
+def test_the_broker_can_come_from_the_environment(specs, monkeypatch):
+    monkeypatch.setenv("WORKQUEUE_BROKER", "one two")
+    result = specs.runpytest_subprocess("--guarantee=ends.holds")
+
+    result.stdout.fnmatch_lines(["workqueue: broker one, two; queue types classic, quorum"])
+
+
+def test_a_password_is_never_shown(specs):
+    result = specs.runpytest_subprocess("--broker=amqp://user:secret@127.0.0.1:1/", "-v", "-rA")
+
+    assert "secret" not in result.stdout.str() + result.stderr.str()
+    result.stdout.fnmatch_lines(["workqueue: broker amqp://…@127.0.0.1:1/*"])
+
+
+def test_verdicts_travel_from_xdist_workers(specs):
+    result, cells = run(specs, "-n2", "--guarantee=ends.holds", "--guarantee=ends.as-expected")
+
+    assert {(slug, cell["verdict"]) for (slug, _), cell in cells.items()} == {
+        ("ends.holds", "holds"),
+        ("ends.as-expected", "broken"),
+    }
+    result.stdout.fnmatch_lines(["ends * 2 holds, 1 broken as expected"])
+
+
+def test_a_broker_that_was_asked_for_and_cannot_be_had_is_an_error(specs):
+    result = specs.runpytest_subprocess("--broker=debian:none", "--guarantee=ends.holds")
+
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines(["*There is no Debian release 'none'. Use one of: trixie.*"])
+
+
+def test_without_any_broker_people_get_a_skip_and_ci_gets_an_error(specs, monkeypatch):
+    conftest = specs.path / "conftest.py"
+    conftest.write_text(conftest.read_text().replace('"debian:none"', '"auto"'))
+    specs.runpytest_subprocess("--guarantee=ends.holds").assert_outcomes(skipped=2)
+
+    monkeypatch.setenv("CI", "true")
+    specs.runpytest_subprocess("--guarantee=ends.holds").assert_outcomes(errors=2)
+
+
+def test_the_plugin_imports_nothing_heavy():
+    """Every pytest run in the environment loads it, also those that never heard of RabbitMQ."""
+    script = (
+        "import sys, pytest; before = set(sys.modules); import workqueue.guarantee.plugin; "
+        "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}))"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    heavy = {"pika", "docker", "testcontainers", "psutil", "rich", "click", "requests", "packaging", "platformdirs"}
+    assert not heavy & set(run.stdout.split())
