@@ -82,6 +82,7 @@ class PrivateNode(Broker):
         self._child: Child | None = None
         self._closed = False
         self._started_at = 0
+        self._settled = True
         self.spec = installation.spec
         self.capabilities = frozenset(Capability)
         self._write("home/.erlang.cookie", secrets.token_hex(16)).chmod(0o400)
@@ -114,6 +115,7 @@ class PrivateNode(Broker):
             return
         self._environment = self._make_environment()
         mark = self._started_at = self.mark()
+        self._settled = False
         with self._log.open("ab") as log:
             child = self._child = get_warden().spawn(
                 self._installation.enter(["/bin/sh", "-c", _START, self._installation.server]),
@@ -172,6 +174,7 @@ class PrivateNode(Broker):
 
     def ctl(self, *args: str) -> str:
         """Run `rabbitmqctl --quiet ARGS` and return what it printed. Raises `CtlFailed`."""
+        self._wait_until_settled()
         first_port = str(random.choice(_PORTS))  # noqa: S311 - no secret
         last_port = str(int(first_port) + 20)
         environment = {
@@ -256,7 +259,10 @@ class PrivateNode(Broker):
         }
 
     def _wait_until_settled(self) -> None:
-        """Wait for the end of the boot, since it serves before that: stopped in between, it would log a crash."""
+        """Wait for the end of the boot: it serves shortly before, when 3.8 refuses rabbitmqctl and 4.0 a stop."""
+        if self._settled:
+            return
+        self._settled = True
         deadline = time.monotonic() + _SETTLE
         while "startup complete" not in self.log_since(self._started_at) and time.monotonic() < deadline:
             time.sleep(0.02)
