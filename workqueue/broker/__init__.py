@@ -41,9 +41,7 @@ _PROVIDERS = {
 _GRAMMAR = "auto, container[:IMAGE], local[:DIR], debian:RELEASE, or an amqp:// or amqps:// URL"
 
 
-def resolve(
-    spec: str, *, progress: Progress = silent, restart_command: Sequence[str] | None = None
-) -> Source:
+def resolve(spec: str, *, progress: Progress = silent, restart_command: Sequence[str] | None = None) -> Source:
     """Return the source that `spec` names; `auto` decides here.
 
     `restart_command` restarts a broker that is not ours, and is of no use to the other providers. Raises
