@@ -9,6 +9,10 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
+import pika
+import pika.adapters.blocking_connection as blocking
+from pika.exceptions import AMQPError
+
 from workqueue.broker import Broker
 from workqueue.guarantee.evidence import Evidence
 from workqueue.guarantee.expectation import QUORUM
@@ -79,23 +83,33 @@ class Crossing:
             if scene.at_once:
                 scene.prepare()
         try:
+            canary = blocking.BlockingConnection(pika.URLParameters(self._broker.url))
             what = self._fall()
-            self._broker.start()
+            _make_sure_it_landed(canary)
         except Exception as error:  # noqa: BLE001 - whatever it was, no scene may go on as if the fault had landed
             for scene in self._scenes:
                 scene.fail(Unknown(f"the broker did not come through the {self._kind}: {error!r}"))
             return
         for scene in self._scenes:
             scene.stage.broker_went_down()
-            scene.stage.evidence.proof("broker", what)
-            scene.stage.evidence.proof("broker", "started again on the same data, and answered")
+            scene.stage.evidence.proof("broker", f"{what}; a connection from before was cut; it answers again")
 
     def _fall(self) -> str:
         if self._kind == "kill":
             self._broker.kill()
-            return "got SIGKILL; its process is gone"
-        self._broker.stop()
-        return "stopped gracefully; its process is gone"
+            self._broker.start()
+            return "got SIGKILL, and its process was seen gone"
+        self._broker.restart()
+        return "was stopped and started"
+
+
+def _make_sure_it_landed(canary: blocking.BlockingConnection) -> None:
+    try:
+        canary.channel()
+    except AMQPError:
+        return
+    canary.close()
+    raise Unknown("a connection from before is still open: the broker was not restarted")
 
 
 def _wait_until_settled(stages: Sequence[Stage]) -> None:

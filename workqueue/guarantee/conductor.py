@@ -117,7 +117,7 @@ class _Run:
 
     def start(self) -> None:
         specs = specs_folder()
-        argv = [sys.executable, "-m", "pytest", str(specs), "-q", "--tb=short", f"--rootdir={specs}"]
+        argv = [sys.executable, "-P", "-m", "pytest", str(specs), "-q", "--tb=short", f"--rootdir={specs}"]
         argv += ["-c", str(Path(__file__).with_name("verify.ini")), f"--confcutdir={specs}"]
         argv += ["-p", "no:cacheprovider", "-p", "workqueue.guarantee.plugin", "--import-mode=importlib"]
         argv += [f"--guarantee-events={self._events}"]
@@ -129,7 +129,9 @@ class _Run:
         # Other people's plugins have no business here; the broker goes through the environment: it may hold a password.
         env |= {"WORKQUEUE_BROKER": self.group.spec, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         with self._output.open("wb") as output:
-            self._child = get_warden().spawn(argv, env=env, stdout=output.fileno(), stderr=output.fileno())
+            self._child = get_warden().spawn(
+                argv, env=env, cwd=Path.cwd(), stdout=output.fileno(), stderr=output.fileno()
+            )
 
     def is_over(self) -> bool:
         return self._child.poll() is not None
