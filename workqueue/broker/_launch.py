@@ -139,7 +139,7 @@ def has_file(client: DockerClient, image: Image, path: str) -> bool:
         content, details = probe.get_archive(path)
         for _ in content:  # unread, it would keep its connection open
             pass
-        return bool(details["size"])
+        return bool(details and details["size"])
     except docker.errors.NotFound:
         return False
     finally:

@@ -86,17 +86,17 @@ def make_image(release: str, *, tag: str | None = None, progress: Progress = sil
         replaced = _engine.find_image(client, name)
         _import(client, root.path, name, _changes(release, root.version), progress)
         if replaced is not None:
-            _remove_nameless(replaced)
+            _remove_nameless(client, replaced)
     return name
 
 
-def _remove_nameless(image: Image) -> None:
+def _remove_nameless(client: DockerClient, image: Image) -> None:
     """Remove an image of ours that lost its name to its successor, unless it has another or is in use."""
     with contextlib.suppress(docker.errors.NotFound):
         image.reload()
         if _LABEL in image.labels and not image.tags:
             with contextlib.suppress(docker.errors.APIError):
-                image.collection.remove(image.id)
+                client.client.images.remove(str(image.id))
 
 
 def _import(client: DockerClient, root: Path, name: str, changes: list[str], progress: Progress) -> None:

@@ -1,0 +1,48 @@
+"""What the documentation shows works as shown."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def python_blocks(name):
+    return re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_examples_for_pytest_pass(pytester, request):
+    example, guarantee = python_blocks("docs/fixtures.md")
+    pytester.makepyfile(test_example=example, test_guarantee=guarantee)
+    # The broker that this run was told to use.
+    options = [f"--broker={spec}" for spec in request.config.option.workqueue_broker or []]
+
+    result = pytester.runpytest_subprocess("--import-mode=importlib", *options)
+
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(["billing * 2 holds"])
+
+
+def test_the_core_is_used_as_shown(workqueue_broker):
+    [example] = python_blocks("README.md")
+    produce, _, _ = example.partition("Worker(url")
+    done = []
+    namespace = {"url": workqueue_broker.url, "print": done.append}
+
+    exec(produce, namespace)
+    worker = namespace["Worker"](workqueue_broker.url, namespace["queue"], lambda message: run(message))
+
+    def run(message):
+        namespace["handler"](message)
+        worker.stop()
+
+    worker.run()
+    assert done == ["First message."]
+
+
+@pytest.mark.parametrize("page", ["README.md", "CI.md", "docs/architecture.md", "docs/fixtures.md"])
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / page).read_text(encoding="utf-8"))
+    broken = [link for link in links if not ((ROOT / page).parent / link).exists()]
+    assert broken == []
