@@ -252,9 +252,11 @@ def test_held_tasks_survive_a_kill(queue, publish, workers):
 
 
 @guarantee(
-    "durability.new-queue-survives-kill",
-    "A queue that was declared a moment before a SIGKILL of RabbitMQ survives it, with the messages that it confirmed.",
+    "durability.new-quorum-queue-survives-kill",
+    "A quorum queue that was declared a moment before a SIGKILL of RabbitMQ survives it, with the messages that it "
+    "confirmed.",
     source=CONFIRMS.section("when-publishes-are-confirmed"),
+    queue_types=["quorum"],
     across="kill-at-once",
     broken_on=[
         BrokenOn(
@@ -269,11 +271,30 @@ def test_held_tasks_survive_a_kill(queue, publish, workers):
         )
     ],
 )
-def test_a_queue_just_declared_survives_a_kill_with_its_confirmed_messages(publish, workers):
+def test_a_quorum_queue_just_declared_survives_a_kill_with_its_confirmed_messages(publish, workers):
     [task] = publish("a task")
     yield
     [worker] = workers(1, wait=False)
     worker.receives(task, within=5)
+
+
+@hazard(
+    "durability.new-classic-queue-has-a-window",
+    "A durable classic queue that was declared a moment before a SIGKILL of RabbitMQ can be forgotten. (How many were "
+    "is measured; any number from none up is possible.)",
+    source=Source("Mnesia, sync_log/0", "https://www.erlang.org/doc/apps/mnesia/mnesia.html#sync_log/0"),
+    queue_types=["classic"],
+    across="kill-at-once",
+)
+def test_a_classic_queue_just_declared_can_be_forgotten(stage):
+    declarer = stage.keep_declaring()
+    declarer.wait_until_declared(10)
+    yield
+    declarer.wait_until_cut_off()
+    forgotten = [name for name in declarer.declared if not stage.knows(name)]
+    stage.evidence.proof("broker", f"of {len(declarer.declared)} queues just declared, {len(forgotten)} were forgotten")
+    # Only the latest can be: whatever was not forgotten is no younger than what was.
+    assert forgotten == declarer.declared[len(declarer.declared) - len(forgotten) :]
 
 
 # The note on message persistence

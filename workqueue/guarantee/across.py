@@ -15,14 +15,13 @@ from pika.exceptions import AMQPError
 
 from workqueue.broker import Broker
 from workqueue.guarantee.evidence import Evidence
-from workqueue.guarantee.expectation import QUORUM
 from workqueue.guarantee.stage import Stage
 from workqueue.guarantee.verdict import Unknown
 from workqueue.guarantee.waiting import barrier
 
-#: Seconds after which a new quorum queue is safely on disk. Its server is registered in a table that is saved half a
-#: second late (``auto_save`` in ra_directory.erl); a node killed before that does not know its own queue any more.
-#: That is what specs declared ``kill-at-once`` are about, and what all others must not run into.
+#: Seconds after which a new queue is safely on disk. A quorum queue's server is registered in a table that is saved
+#: half a second late (``auto_save`` in ra_directory.erl), and Mnesia logs a classic queue shortly after it said that it
+#: was declared. That is what specs declared ``kill-at-once`` are about, and what all others must not run into.
 SETTLED = 2.5
 
 
@@ -77,7 +76,7 @@ class Crossing:
         for scene in self._scenes:
             if not scene.at_once:
                 scene.prepare()
-        if self._kind == "kill" and any(scene.stage.queue_type == QUORUM for scene in self._scenes):
+        if self._kind == "kill":
             _wait_until_settled([scene.stage for scene in self._scenes])
         for scene in self._scenes:
             if scene.at_once:

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pika.exceptions import ChannelClosedByBroker
-
 from workqueue.guarantee.verdict import Unknown
 from workqueue.guarantee.waiting import PATIENCE
 
@@ -51,13 +49,7 @@ class Queue:
 
     def exists(self) -> bool:
         """Whether the broker knows it."""
-        try:
-            self.ready()
-        except ChannelClosedByBroker as error:
-            if error.reply_code == 404:
-                return False
-            raise
-        return True
+        return self.stage.knows(self.name)
 
     def ready(self) -> int:
         """How many messages are ready: neither delivered nor expired. Passive declare asks the queue itself."""

@@ -13,12 +13,12 @@ from typing import Any
 
 import pika
 import pika.adapters.blocking_connection as blocking
-from pika.exceptions import AMQPError, UnroutableError
+from pika.exceptions import AMQPError, ChannelClosedByBroker, UnroutableError
 
 from workqueue.broker import Broker, Capability
 from workqueue.guarantee.actor import Options
 from workqueue.guarantee.evidence import Evidence
-from workqueue.guarantee.producers import Producer
+from workqueue.guarantee.producers import Declarer, Producer
 from workqueue.guarantee.programs import Program
 from workqueue.guarantee.queues import Queue
 from workqueue.guarantee.verdict import NotApplicable, Unknown
@@ -70,6 +70,17 @@ class Stage:
         self._resources.callback(self._delete, name)
         self.declared_at = time.monotonic()
         return queue
+
+    def knows(self, name: str) -> bool:
+        """Whether the broker has a queue of that name."""
+        with self.channel() as channel:
+            try:
+                channel.queue_declare(name, passive=True)
+            except ChannelClosedByBroker as error:
+                if error.reply_code == 404:
+                    return False
+                raise
+        return True
 
     def connect(self, *, heartbeat: int = 0, proxy: Proxy | None = None) -> blocking.BlockingConnection:
         """Open a connection of the spec's own; it is closed when the spec ends.
@@ -174,6 +185,14 @@ class Stage:
         self._resources.callback(producer.stop)
         return producer
 
+    def keep_declaring(self) -> Declarer:
+        """Start a client that declares one durable queue after the other until its connection is cut."""
+        prefix = f"wq-{secrets.token_hex(6)}"
+        declarer = Declarer(self.url(heartbeat=0), prefix, self.queue_type)
+        self._resources.callback(lambda: self._delete(*declarer.declared))
+        self._resources.callback(declarer.stop)
+        return declarer
+
     def proxy(self) -> Proxy:
         """A relay to the broker that can be frozen."""
         parsed = urllib.parse.urlsplit(self.broker.url)
@@ -220,11 +239,12 @@ class Stage:
         """End and remove everything that the spec brought on."""
         self._resources.close()
 
-    def _delete(self, name: str) -> None:
-        with contextlib.suppress(AMQPError), self.channel() as channel:
-            channel.queue_delete(name)
-        if self.broker.about.provider == "external":
-            get_warden().disown_queue(self.broker.url, name)
+    def _delete(self, *names: str) -> None:
+        for name in names:
+            with contextlib.suppress(AMQPError), self.channel() as channel:
+                channel.queue_delete(name)
+            if self.broker.about.provider == "external":
+                get_warden().disown_queue(self.broker.url, name)
 
 
 def _close(connection: blocking.BlockingConnection) -> None:
