@@ -275,7 +275,7 @@ def test_a_quorum_queue_just_declared_survives_a_kill_with_its_confirmed_message
     [task] = publish("a task")
     yield
     [worker] = workers(1, wait=False)
-    worker.receives(task, within=5)
+    worker.receives(task, within=3)
 
 
 @hazard(
