@@ -26,7 +26,7 @@ SPEC = "debian:trixie"
 
 
 @pytest.fixture(scope="module")
-def node() -> Iterator[Broker]:
+def node(others: set[int]) -> Iterator[Broker]:
     source = resolve(SPEC)
     try:
         source.prepare()
@@ -96,6 +96,16 @@ def family(root: int) -> list[psutil.Process]:
     return psutil.Process(root).children(recursive=True)
 
 
+@pytest.fixture(scope="module")
+def others() -> set[int]:
+    """The processes that other tests of this run have already started, such as a broker that the session shares."""
+    return {process.pid for process in family(os.getpid())}
+
+
+def node_family(others: set[int]) -> list[psutil.Process]:
+    return [process for process in family(os.getpid()) if process.pid not in others]
+
+
 class TestNode:
     def test_says_what_it_is(self, node: Broker) -> None:
         assert node.spec == SPEC
@@ -143,9 +153,9 @@ class TestNode:
         assert node.url == url
         assert drain(node.url, "stopped") == 5
 
-    def test_keeps_its_data_when_it_is_killed(self, node: Broker) -> None:
+    def test_keeps_its_data_when_it_is_killed(self, node: Broker, others: set[int]) -> None:
         publish(node.url, "killed", 5)
-        beams = [process for process in family(os.getpid()) if process.name().startswith("beam")]
+        beams = [process for process in node_family(others) if process.name().startswith("beam")]
         assert beams
         mark = node.mark()
         node.kill()
@@ -174,8 +184,8 @@ class TestNode:
             for address in addresses:
                 assert ipaddress.ip_address(address).is_loopback, f"{name} listens on {address}"
 
-    def test_its_epmd_is_the_only_one_it_started(self, node: Broker) -> None:
-        assert [process.name() for process in family(os.getpid())].count("epmd") == 1
+    def test_its_epmd_is_the_only_one_it_started(self, node: Broker, others: set[int]) -> None:
+        assert [process.name() for process in node_family(others)].count("epmd") == 1
 
 
 class TestExternal:
