@@ -18,6 +18,7 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker, UnroutableError
 from workqueue.broker import Broker, Capability
 from workqueue.guarantee.actor import Options
 from workqueue.guarantee.evidence import Evidence
+from workqueue.guarantee.history import History, Kind
 from workqueue.guarantee.producers import Declarer, Producer
 from workqueue.guarantee.programs import Program
 from workqueue.guarantee.queues import Queue
@@ -34,6 +35,7 @@ class Stage:
         self.broker = broker
         self.queue_type = queue_type
         self.evidence = evidence
+        self.history = History()
         self.log_mark = broker.mark() if Capability.LOGS in broker.capabilities else None
         self._resources = contextlib.ExitStack()
         self._control: blocking.BlockingConnection | None = None
@@ -120,10 +122,12 @@ class Stage:
         with self.channel() as channel:
             channel.confirm_delivery()
             for task in tasks:
+                self.history.add(Kind.PUBLISHED, "producer", task)
                 try:
                     channel.basic_publish("", target, task.encode(), properties, mandatory=True)
                 except (AMQPError, UnroutableError) as error:
                     raise Unknown(f"the broker did not take {task!r}: {error!r}") from error
+                self.history.add(Kind.CONFIRMED, "producer", task)
         self.evidence.note("producer", f"published and confirmed {len(tasks)}: {_shortened(tasks)}")
         return list(tasks)
 
@@ -149,7 +153,7 @@ class Stage:
         for _ in range(count):
             self._cast += 1
             work = Options(queue=(queue or self.queue).name, **options)
-            worker = Worker(f"worker {self._cast}", url, work, get_warden(), self.evidence)
+            worker = Worker(f"worker {self._cast}", url, work, get_warden(), self.evidence, self.history)
             self._resources.callback(worker.dispose)
             started.append(worker)
         for worker in started:

@@ -8,8 +8,8 @@ from typing import Any
 
 from workqueue.guarantee.actor import URL_VARIABLE, Options
 from workqueue.guarantee.evidence import Evidence
+from workqueue.guarantee.history import History, Kind
 from workqueue.guarantee.programs import Line, Program
-from workqueue.guarantee.verdict import Broken
 from workqueue.guarantee.waiting import claim
 from workqueue.warden import Warden
 
@@ -31,8 +31,11 @@ class Received:
 class Worker(Program):
     """A worker in a process of its own (see `workqueue.guarantee.actor`)."""
 
-    def __init__(self, name: str, url: str, options: Options, warden: Warden, evidence: Evidence) -> None:
+    def __init__(
+        self, name: str, url: str, options: Options, warden: Warden, evidence: Evidence, history: History
+    ) -> None:
         self.options = options
+        self._history = history
         self._events: list[dict[str, Any]] = []
         argv = ["-m", "workqueue.guarantee.actor", json.dumps(dataclasses.asdict(options))]
         super().__init__(name, argv, {URL_VARIABLE: url}, warden, evidence)
@@ -147,9 +150,14 @@ class Worker(Program):
             return
         with self._lock:
             self._events.append(event)
+        if event["event"] in _HISTORIC:
+            kind, flag = _HISTORIC[event["event"]], bool(event.get("redelivered"))
+            self._history.add(kind, self.name, event["task"], redelivered=flag, at=event["at"])
         if event["event"] in _TOLD:
             self._evidence.note(self.name, _TOLD[event["event"]].format_map(event), at=event["at"])
 
+
+_HISTORIC = {"received": Kind.DELIVERED, "done": Kind.DONE}
 
 _TOLD: Mapping[str, str] = {
     "consuming": "consumes",
@@ -159,12 +167,3 @@ _TOLD: Mapping[str, str] = {
     "channel-closed": "its channel closed: {reason}",
     "leaving": "leaves: {why}",
 }
-
-
-def nobody_receives_twice(workers: list[Worker], tasks: list[str]) -> None:
-    """Claim that the workers together received each task exactly once, and none marked as redelivered."""
-    seen = [delivery for worker in workers for delivery in worker.received]
-    if sorted(each.task for each in seen) != sorted(tasks):
-        raise Broken(f"of {tasks} the workers received {[worker.tasks for worker in workers]}")
-    if again := [each.task for each in seen if each.redelivered]:
-        raise Broken(f"{again} came marked as redelivered, and nobody had seen them before")
