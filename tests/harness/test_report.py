@@ -105,7 +105,7 @@ def test_the_terminal_shows_the_matrix_and_the_totals():
     assert "debian:trixie" in text
     assert "4.0.5" in text
     assert "2 verdicts: 1 holds, 1 broken as expected" in text
-    assert "a.b: broken as expected on debian:trixie quorum: known" in text
+    assert "Broken as expected: known\n  a.b  on debian:trixie quorum" in text
 
 
 def test_a_surprise_is_told_in_full_and_markup_of_others_is_text():

@@ -63,10 +63,11 @@ def workqueue_stage(
     from workqueue.guarantee.evidence import Evidence
     from workqueue.guarantee.stage import Stage
 
-    stage = Stage(workqueue_broker, workqueue_queue_type, Evidence())
-    _set_up(request, stage)
+    request.node.stash[BROKER] = workqueue_broker
     if (entry := of(request.function)) is not None:
         _require(workqueue_broker, entry.needs)
+    stage = Stage(workqueue_broker, workqueue_queue_type, Evidence())
+    _tell_the_report(request, stage)
     yield stage
     stage.close()
 
@@ -99,6 +100,7 @@ def workqueue_across(
     from workqueue.guarantee.across import Crossing
     from workqueue.guarantee.catalogue import of
 
+    request.node.stash[BROKER] = workqueue_broker
     scenes = request.session.stash.setdefault(_SCENES, {})
     entry = of(request.function)
     if entry is None or entry.across is None:
@@ -110,7 +112,7 @@ def workqueue_across(
         scenes.update(group)
         Crossing(fault, workqueue_broker, list(group.values())).happen()
     scene = scenes.pop(request.node.nodeid)
-    _set_up(request, scene.stage)
+    _tell_the_report(request, scene.stage)
     yield scene
     scene.stage.close()
 
@@ -139,7 +141,6 @@ def _waiting_for_the_same(request: pytest.FixtureRequest, broker: "Broker", faul
     return scenes
 
 
-def _set_up(request: pytest.FixtureRequest, stage: "Stage") -> None:
+def _tell_the_report(request: pytest.FixtureRequest, stage: "Stage") -> None:
     request.node.stash[EVIDENCE] = stage.evidence
-    request.node.stash[BROKER] = stage.broker
     request.node.stash[LOG_MARK] = stage.log_mark

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from workqueue._url import safe_url
 from workqueue.guarantee import hooks, settings
 from workqueue.guarantee.fixtures import (
     BROKER,
@@ -67,8 +68,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def _without_password(spec: str) -> str:
-    scheme, separator, rest = spec.partition("://")
-    return f"{scheme}://…@{rest.rpartition('@')[2]}" if separator and "@" in rest else spec
+    return safe_url(spec) if "://" in spec else spec
 
 
 def _entry(item: pytest.Item) -> Any:

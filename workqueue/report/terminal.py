@@ -69,17 +69,17 @@ def _explain(cell: Mapping[str, Any], console: Console) -> None:
 
 
 def _remarks(report: Mapping[str, Any], console: Console) -> None:
-    """Why something is broken as expected, or says nothing: once for each reason."""
-    remarks: dict[tuple[str, str, str], list[str]] = {}
+    """Why something is broken as expected, or says nothing: each reason once, with the guarantees and where."""
+    remarks: dict[tuple[str, str], dict[str, list[str]]] = {}
     for cell in report["cells"]:
         if kind(cell) == "broken as expected":
-            key = (cell["slug"], "broken as expected", cell["because"])
+            remark = remarks.setdefault(("Broken as expected", cell["because"]), {})
         elif kind(cell) == "not-applicable":
-            key = (cell["slug"], "not applicable", cell["reason"])
+            remark = remarks.setdefault(("Not applicable", cell["reason"]), {})
         else:
             continue
-        remarks.setdefault(key, []).append(f"{cell['broker']} {cell['queue_type']}")
-    if remarks:
-        console.print()
-    for (slug, what, why), where in remarks.items():
-        console.print(f"{slug}: {what} on {', '.join(where)}: {why}", markup=False, highlight=False)
+        remark.setdefault(cell["slug"], []).append(f"{cell['broker']} {cell['queue_type']}")
+    for (what, why), slugs in remarks.items():
+        console.print(f"\n{what}: {why}", markup=False, highlight=False)
+        for slug, where in slugs.items():
+            console.print(f"  {slug}  on {', '.join(where)}", markup=False, highlight=False)
