@@ -5,7 +5,9 @@ disturb each other, and all of them die with this one, however it ends.
 """
 
 import json
+import math
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +23,8 @@ Listener = Callable[["Group", Cell], None]
 
 _POLL = 0.05
 _STDERR_LINES = 30
+_STALLED = 300.0
+"""Seconds without any event after which a process is given up: every wait in a spec ends long before."""
 
 
 class NoBroker(Exception):  # noqa: N818 - what happened, as the user says it
@@ -90,7 +94,7 @@ def conduct(
             run.start()
             running.append(run)
         for run in list(running):
-            over = run.is_over()
+            over = run.is_over() or run.is_stalled()
             for cell in run.new_cells():
                 listener(run.group, cell)
             if over or run.group.no_broker:
@@ -113,9 +117,11 @@ class _Run:
         self._slugs = slugs
         self._read = 0
         self._finished = False
+        self._latest = math.inf
         self._child: Child
 
     def start(self) -> None:
+        self._latest = time.monotonic()
         specs = specs_folder()
         argv = [sys.executable, "-P", "-m", "pytest", str(specs), "-q", "--tb=short", f"--rootdir={specs}"]
         argv += ["-c", str(Path(__file__).with_name("verify.ini")), f"--confcutdir={specs}"]
@@ -136,6 +142,9 @@ class _Run:
     def is_over(self) -> bool:
         return self._child.poll() is not None
 
+    def is_stalled(self) -> bool:
+        return time.monotonic() - self._latest > _STALLED
+
     def new_cells(self) -> Iterator[Cell]:
         if not self._events.exists():
             return
@@ -145,6 +154,7 @@ class _Run:
                 if not line.endswith(b"\n"):
                     break  # still being written
                 self._read += len(line)
+                self._latest = time.monotonic()
                 event = json.loads(line)
                 if event["event"] == "cell":
                     self.group.cells.append(event["cell"])
@@ -155,12 +165,13 @@ class _Run:
                     self._finished = True
 
     def finish(self) -> None:
-        """Note why, if it did not come to its end; a process that still runs has lost its broker and is ended."""
+        """Note why, if it did not come to its end; one that still runs has no broker or is stuck, and is ended."""
         status = self._child.poll()
         if status is None:
-            self._child.send_signal(9)
+            self._child.send_signal(signal.SIGKILL)
         if self.group.no_broker:
             self.group.failure = self.group.no_broker
         elif not self._finished or self.group.missing():
             tail = self._output.read_text(encoding="utf-8", errors="replace").splitlines()[-_STDERR_LINES:]
-            self.group.failure = f"its pytest ended with status {status}:\n" + "\n".join(tail)
+            how = f"did nothing for {_STALLED:g} s" if status is None else f"ended with status {status}"
+            self.group.failure = f"its pytest {how}:\n" + "\n".join(tail)
