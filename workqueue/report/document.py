@@ -77,6 +77,7 @@ def _not_run(planned: Planned, reason: str) -> dict[str, Any]:
         "verdict": "unknown",
         "expected": None,
         "because": "",
+        "because_source": None,
         "surprise": False,
         "reason": f"not run: {reason}",
         "trials": 0,
