@@ -129,7 +129,12 @@ def _mark(change: Change, comparison: Comparison) -> str:
 
 def _details(change: Change) -> list[str]:
     """The guarantee's text, and what is known of why."""
-    return [change.text, *(line for line in (change.because, change.reason) if line)]
+    because = change.because
+    if because and change.read is not None:
+        because = because.removesuffix(f" ({change.read.title})")
+    if because and change.before != change.after:
+        because = f"{'before' if change.before == 'broken' else 'after'}: {because}"
+    return [change.text, *(line for line in (because, change.reason) if line)]
 
 
 def _slugs(changes: list[Change]) -> str:
