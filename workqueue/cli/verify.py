@@ -14,6 +14,7 @@ from workqueue.broker.errors import BrokerError
 from workqueue.cli._errors import NoBroker
 from workqueue.cli._live import Live
 from workqueue.cli._progress import progress_on_stderr
+from workqueue.cli._slugs import no_such_slug
 from workqueue.guarantee import catalogue, conductor
 from workqueue.guarantee.catalogue import Guarantee
 from workqueue.guarantee.expectation import QUEUE_TYPES
@@ -120,17 +121,10 @@ def _chosen(known: catalogue.Catalogue, chapters: Sequence[str], slugs: Sequence
             raise click.UsageError(f"There is no chapter {chapter!r}. The chapters: {', '.join(known.chapters)}.")
     for slug in slugs:
         if slug not in known:
-            raise click.UsageError(f"There is no guarantee {slug!r}.{_close_to(slug, known)}")
+            raise no_such_slug(slug, known)
     if not chapters and not slugs:
         return list(known.values())
     return [entry for entry in known.values() if entry.slug in slugs or entry.chapter in chapters]
-
-
-def _close_to(slug: str, known: catalogue.Catalogue) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(slug, known, n=3, cutoff=0.4)
-    return f" Did you mean {' or '.join(close)}?" if close else f" The chapters: {', '.join(known.chapters)}."
 
 
 def _prepare(specs: Sequence[str], restart_command: str | None) -> dict[str, str]:

@@ -134,7 +134,9 @@ def of(function: object) -> Guarantee | None:
 class Catalogue(Mapping[str, Guarantee]):
     """All guarantees of a folder of specs, by slug, in the order of the files."""
 
-    def __init__(self, entries: Sequence[Guarantee]) -> None:
+    def __init__(self, entries: Sequence[Guarantee], specs: Mapping[str, Callable[..., Any]] | None = None) -> None:
+        self.specs = specs or {}
+        """The functions that show the guarantees, by slug, as they were written."""
         self._entries: dict[str, Guarantee] = {}
         for entry in entries:
             if entry.slug in self._entries:
@@ -176,6 +178,7 @@ def specs_folder() -> Path:
 def load(folder: Path | None = None) -> Catalogue:
     """Read the catalogue from the spec files in a folder (those of this installation if none is given)."""
     entries: list[Guarantee] = []
+    specs: dict[str, Callable[..., Any]] = {}
     for path in sorted((folder or specs_folder()).glob("test_*.py")):
         name = f"workqueue_specs_{path.stem}"
         spec = importlib.util.spec_from_file_location(name, path)
@@ -184,5 +187,8 @@ def load(folder: Path | None = None) -> Catalogue:
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)
-        entries.extend(found for value in vars(module).values() if (found := of(value)) is not None)
-    return Catalogue(entries)
+        for value in vars(module).values():
+            if (found := of(value)) is not None:
+                entries.append(found)
+                specs[found.slug] = getattr(value, "workqueue_generator", value)
+    return Catalogue(entries, specs)

@@ -77,6 +77,7 @@ def _not_run(planned: Planned, reason: str) -> dict[str, Any]:
         "verdict": "unknown",
         "expected": None,
         "because": "",
+        "because_source": None,
         "surprise": False,
         "reason": f"not run: {reason}",
         "trials": 0,
@@ -124,6 +125,11 @@ def check_writable(path: Path) -> None:
 
 def write(report: Mapping[str, Any], path: Path) -> None:
     """Write it as JSON; there is never half a file under that name."""
+    write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a file; there is never half of it under that name."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
