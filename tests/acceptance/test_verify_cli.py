@@ -139,3 +139,6 @@ def test_the_wheel_needs_no_checkout(url, tmp_path):
 
     assert run.returncode == 0, run.stdout + run.stderr
     assert "2 verdicts: 2 holds" in run.stdout
+    # What was measured on the four releases travels with it.
+    told = subprocess.run([python, "-m", "workqueue", "guarantees", QUICK], capture_output=True, text=True, check=True)
+    assert "4.3.6 holds" in told.stdout

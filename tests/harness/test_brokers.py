@@ -346,14 +346,14 @@ class TestCommandLine:
             wrong = workqueue("broker", "ctl", "delete_queue", "nowhere")
             assert wrong.returncode == 64
             assert "not found" in wrong.stderr.lower()
-            [state] = tmp_path.glob("workqueue-brokers-*/*/broker.json")
+            [state] = tmp_path.glob("workqueue-broker-*/broker.json")
             assert state.stat().st_mode & 0o777 == 0o600
 
             processes = family(keeper.pid)
             keeper.send_signal(signal.SIGTERM)
             assert keeper.wait(GRACE) == 0
             assert not alive(processes)
-            assert not state.parent.exists()
+            assert not list(tmp_path.iterdir())
 
         assert workqueue("broker", "ctl", "status").returncode == 3
         assert "No `workqueue broker run` keeps a broker now." in workqueue("broker", "ctl", "status").stderr

@@ -54,9 +54,10 @@ class Kept:
 def kept_brokers() -> list[Kept]:
     """Return the brokers of this user that are kept now, the newest last."""
     found = []
-    folder = _folder()
-    for file in sorted(folder.glob("*/broker.json"), key=_age) if folder.is_dir() else []:
+    for file in sorted(Path(tempfile.gettempdir()).glob(f"{_prefix()}*/broker.json"), key=_age):
         with contextlib.suppress(OSError, ValueError, KeyError):  # it went meanwhile
+            if file.parent.lstat().st_uid != os.getuid():
+                continue  # anybody may make a folder of that name
             content = json.loads(file.read_text())
             kept = Kept(content["spec"], content["url"], content["safe_url"], file.parent)
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
@@ -68,12 +69,8 @@ def kept_brokers() -> list[Kept]:
 @contextlib.contextmanager
 def keep(broker: Broker) -> Iterator[None]:
     """Let other commands of this user reach `broker`."""
-    parent = _folder()
-    parent.mkdir(mode=0o700, exist_ok=True)
-    if parent.is_symlink() or parent.stat().st_uid != os.getuid() or parent.stat().st_mode & 0o077:
-        raise BrokerError(f"{parent} is not ours alone: somebody else made it. Remove it.")
     warden = get_warden()
-    folder = warden.directory("", parent=parent)
+    folder = warden.directory(_prefix(), parent=Path(tempfile.gettempdir()))
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
@@ -109,9 +106,9 @@ def _run(broker: Broker, args: list[str]) -> dict[str, object]:
         return {"error": str(error)}
 
 
-def _folder() -> Path:
-    # Not under the home: the path of a socket must be short.
-    return Path(tempfile.gettempdir()) / f"workqueue-brokers-{os.getuid()}"
+def _prefix() -> str:
+    # In the temporary folder and not under the home: the path of a socket must be short.
+    return f"workqueue-broker-{os.getuid()}-"
 
 
 def _age(file: Path) -> float:
