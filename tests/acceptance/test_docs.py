@@ -41,7 +41,9 @@ def test_the_core_is_used_as_shown(workqueue_broker):
     assert done == ["First message."]
 
 
-@pytest.mark.parametrize("page", ["README.md", "CI.md", "GUARANTEES.md", "docs/architecture.md", "docs/fixtures.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CI.md", "GUARANTEES.md", "docs/architecture.md", "docs/findings.md", "docs/fixtures.md"]
+)
 def test_links_lead_somewhere(page):
     links = re.findall(r"\]\((?!<?https?:)([^)#]+)\)", (ROOT / page).read_text(encoding="utf-8"))
     broken = [link for link in links if not ((ROOT / page).parent / link).exists()]
