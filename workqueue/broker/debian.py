@@ -86,10 +86,11 @@ def _way_in(root: Path) -> tuple[str, ...]:
         ways = [(*_NAMESPACES, *_AS_ROOT_INSIDE, *mount)]
     said = []
     for way in ways:
-        if shutil.which(way[0]) is None:
+        if shutil.which(way[0], path=_ENVIRONMENT["PATH"]) is None:
             said.append(f"{way[0]} is not installed")
             continue
-        probe = subprocess.run([*way, "/bin/true"], capture_output=True, text=True, check=False)
+        # In the node's environment: an ordinary user's PATH has no sbin, where chroot is.
+        probe = subprocess.run([*way, "/bin/true"], env=_ENVIRONMENT, capture_output=True, text=True, check=False)
         if probe.returncode == 0:
             if way[0] == "chroot":
                 _make_devices(root / "dev")
