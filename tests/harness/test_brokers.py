@@ -17,7 +17,7 @@ import pika
 import psutil
 import pytest
 
-from workqueue.broker import Broker, Capability, NodeConfig, errors, resolve
+from workqueue.broker import Broker, Capability, NodeConfig, debian, errors, resolve
 from workqueue.warden import Warden
 
 GRACE = 15.0  # seconds in which everything must be gone; it takes some tenths
@@ -188,6 +188,13 @@ class TestNode:
 
     def test_its_epmd_is_the_only_one_it_started(self, node: Broker, others: set[int]) -> None:
         assert [process.name() for process in node_family(others)].count("epmd") == 1
+
+
+def test_a_debian_release_is_entered_with_an_ordinary_users_path(node: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    del node  # it was fetched, and can be entered
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")  # Debian's for people has no sbin, where chroot is
+    debian._way_in.cache_clear()
+    resolve(SPEC).prepare()
 
 
 class TestExternal:
