@@ -266,7 +266,7 @@ def test_held_tasks_survive_a_kill(queue, publish, workers):
             "node starts its member as a new one, without its messages",
             Source(
                 "rabbitmq/ra, ra_directory.erl (auto_save)",
-                "https://github.com/rabbitmq/ra/blob/v2.15.0/src/ra_directory.erl",
+                "https://github.com/rabbitmq/ra/blob/08649c07f45f94b224c329bcf8ac2923cbdddc9e/src/ra_directory.erl",
             ),
         )
     ],
@@ -282,7 +282,7 @@ def test_a_quorum_queue_just_declared_survives_a_kill_with_its_confirmed_message
     "durability.new-classic-queue-has-a-window",
     "A durable classic queue that was declared a moment before a SIGKILL of RabbitMQ can be forgotten. (How many were "
     "is measured; any number from none up is possible.)",
-    source=Source("Mnesia, sync_log/0", "https://www.erlang.org/doc/apps/mnesia/mnesia.html#sync_log/0"),
+    source=QUEUES.section("durability"),
     queue_types=["classic"],
     across="kill-at-once",
 )
