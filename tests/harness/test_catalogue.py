@@ -60,7 +60,8 @@ def test_a_hazard_is_an_entry_of_its_own_kind():
 def test_the_specs_of_this_project_make_a_catalogue():
     entries = catalogue.load()
 
-    assert entries.chapters == ("tasks", "dispatch", "acknowledgement", "durability", "fair-dispatch", "queue-size")
+    of_the_tutorial = ("tasks", "dispatch", "acknowledgement", "durability", "fair-dispatch", "queue-size")
+    assert entries.chapters[:6] == of_the_tutorial
     for entry in entries.values():
         assert entry.text.endswith((".", ".)", "work.")), entry.slug
         assert entry.source.url.startswith("https://"), entry.slug

@@ -19,10 +19,17 @@ class Drained:
 
     :param task: the body.
     :param redelivered: the broker's flag.
+    :param headers: its headers.
     """
 
     task: str
     redelivered: bool
+    headers: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def deaths(self) -> list[Mapping[str, Any]]:
+        """Its ``x-death`` header: how it was dead-lettered, the latest first."""
+        return list(self.headers.get("x-death", ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +65,20 @@ class Queue:
 
     def counts(self) -> Counts:
         """What the tutorial's own command says: ``rabbitmqctl list_queues name messages_ready …``."""
-        listing = self.stage.broker.ctl("list_queues", "name", "messages_ready", "messages_unacknowledged")
+        ready, unacknowledged = self._columns("messages_ready", "messages_unacknowledged")
+        return Counts(int(ready), int(unacknowledged))
+
+    def column(self, name: str) -> str:
+        """One column of ``rabbitmqctl list_queues``."""
+        [value] = self._columns(name)
+        return value
+
+    def _columns(self, *names: str) -> list[str]:
+        listing = self.stage.broker.ctl("list_queues", "name", *names)
         for line in listing.splitlines():
             columns = line.split("\t")
             if columns[0] == self.name:
-                return Counts(int(columns[1]), int(columns[2]))
+                return columns[1:]
         raise Unknown(f"rabbitmqctl list_queues does not show {self.name}:\n{listing}")
 
     def drain(self) -> list[Drained]:
@@ -76,13 +92,14 @@ class Queue:
         self.stage.publish(_FENCE, queue=self)
         with self.stage.channel() as channel:
             drained = []
-            for method, _, body in channel.consume(self.name, inactivity_timeout=PATIENCE):
+            for method, properties, body in channel.consume(self.name, inactivity_timeout=PATIENCE):
                 if method is None or body is None:
                     raise Unknown(f"the last message did not come out of {self.name} within {PATIENCE:g} s")
                 channel.basic_ack(method.delivery_tag or 0)
                 if body.decode() == _FENCE:
                     break
-                drained.append(Drained(body.decode(), bool(method.redelivered)))
+                headers = dict(properties.headers or {}) if properties else {}
+                drained.append(Drained(body.decode(), bool(method.redelivered), headers))
             channel.cancel()
             # Acks are asynchronous, and acks that precede a close can be lost: have an answer before closing.
             channel.queue_declare(self.name, passive=True)

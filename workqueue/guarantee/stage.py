@@ -4,6 +4,7 @@ Each spec has its own; what it declared and started is gone when the spec ends.
 """
 
 import contextlib
+import json
 import secrets
 import time
 import urllib.parse
@@ -17,12 +18,15 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker, UnroutableError
 
 from workqueue.broker import Broker, Capability
 from workqueue.guarantee.actor import Options
+from workqueue.guarantee.clients import Client
+from workqueue.guarantee.connections import Connection
 from workqueue.guarantee.evidence import Evidence
 from workqueue.guarantee.history import History, Kind
 from workqueue.guarantee.producers import Declarer, Producer
 from workqueue.guarantee.programs import Program
 from workqueue.guarantee.queues import Queue
 from workqueue.guarantee.verdict import NotApplicable, Unknown
+from workqueue.guarantee.waiting import barrier
 from workqueue.guarantee.workers import Worker
 from workqueue.warden import get_warden
 from workqueue.wire.proxy import Proxy
@@ -164,6 +168,21 @@ class Stage:
         """Start one worker; see `workers`."""
         return self.workers(1, **options)[0]
 
+    def client(
+        self, *, beside: Client | None = None, heartbeat: int | None = None, proxy: Proxy | None = None
+    ) -> Client:
+        """Open a channel of the spec's own, with a connection of its own.
+
+        :param beside: a client whose connection to share instead.
+        :param heartbeat: seconds (default: what the broker suggests); answered by the connection's thread.
+        """
+        self._cast += 1
+        if beside is not None:
+            return Client(f"client {self._cast}", beside.connection, self.evidence)
+        connection = Connection(self.url(heartbeat=heartbeat, proxy=proxy))
+        self._resources.callback(connection.close)
+        return Client(f"client {self._cast}", connection, self.evidence)
+
     def start(self, *command: str) -> Program:
         """Start a ``workqueue`` command, such as ``start("worker", "--prefetch", "1")``, on this broker."""
         self._cast += 1
@@ -210,17 +229,48 @@ class Stage:
 
         It takes effect for channels and consumers that begin inside; yields the timeout in seconds.
         """
-        default = self.broker.ctl("eval", "application:get_env(rabbit, consumer_timeout).").strip()
+        default = self.setting("consumer_timeout")
         self.evidence.proof("broker", f"has consumer_timeout = {default} by default")
-        if default == "undefined":
+        if default is None:
             yield seconds
             return
-        value = default.removeprefix("{ok,").removesuffix("}")
-        self.broker.ctl("eval", f"application:set_env(rabbit, consumer_timeout, {seconds * 1000:.0f}).")
-        try:
+        with self.configured("consumer_timeout", f"{seconds * 1000:.0f}"):
             yield seconds
+
+    def setting(self, key: str) -> str | None:
+        """A setting of the node's application ``rabbit``, as an Erlang term; None if it is not set."""
+        answer = self.broker.ctl("eval", f"application:get_env(rabbit, {key}).").strip()
+        return None if answer == "undefined" else answer.removeprefix("{ok,").removesuffix("}")
+
+    @contextlib.contextmanager
+    def configured(self, key: str, value: str) -> Iterator[None]:
+        """Change a setting of the application ``rabbit`` while it runs, and change it back.
+
+        :param value: an Erlang term. When a running broker heeds it depends on the setting.
+        """
+        before = self.setting(key)
+        self.broker.ctl("eval", f"application:set_env(rabbit, {key}, {value}).")
+        try:
+            yield
         finally:
-            self.broker.ctl("eval", f"application:set_env(rabbit, consumer_timeout, {value}).")
+            undo = f"unset_env(rabbit, {key})" if before is None else f"set_env(rabbit, {key}, {before})"
+            self.broker.ctl("eval", f"application:{undo}.")
+
+    @contextlib.contextmanager
+    def policy(self, queue: Queue, **definition: Any) -> Iterator[None]:
+        """Apply a policy to one queue; returns when the queue has it, and removes it afterwards.
+
+        :param definition: policy keys, with ``_`` for ``-``: ``message_ttl=500``.
+        """
+        keys = {key.replace("_", "-"): value for key, value in definition.items()}
+        self.broker.ctl(
+            "set_policy", queue.name, f"^{queue.name}$", json.dumps(keys), "--apply-to", "queues", "--priority", "1"
+        )
+        try:
+            barrier("the queue has the policy", lambda: queue.column("policy") == queue.name)
+            yield
+        finally:
+            self.broker.ctl("clear_policy", queue.name)
 
     def url(self, *, heartbeat: int | None = None, proxy: Proxy | None = None) -> str:
         """The broker's URL (with its password), changed as asked."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from pika.exceptions import AMQPError, ChannelClosedByBroker
+from pika.exceptions import AMQPError, ChannelClosedByBroker, ConnectionClosedByBroker
 
 from workqueue.guarantee.verdict import Broken, Unknown
 
@@ -84,9 +84,29 @@ def refused(promise: str, code: int, saying: str) -> Iterator[None]:
     :param saying: a part of the broker's text.
     :raises Broken: if the broker accepts it, or refuses it in another way.
     """
+    with _closed(ChannelClosedByBroker, promise, code, saying):
+        yield
+
+
+@contextlib.contextmanager
+def disconnected(promise: str, code: int, saying: str) -> Iterator[None]:
+    """What happens inside was promised to cost the connection: the broker closes it with this code.
+
+    :param code: AMQP 0-9-1 reply code of a hard error, such as 541.
+    :param saying: a part of the broker's text.
+    :raises Broken: if the broker accepts it, or ends the connection in another way.
+    """
+    with _closed(ConnectionClosedByBroker, promise, code, saying):
+        yield
+
+
+@contextlib.contextmanager
+def _closed(
+    kind: type[ChannelClosedByBroker] | type[ConnectionClosedByBroker], promise: str, code: int, saying: str
+) -> Iterator[None]:
     try:
         yield
-    except ChannelClosedByBroker as error:
+    except kind as error:
         if error.reply_code != code or saying not in error.reply_text:
             raise Broken(f"{promise}: refused, but with {error.reply_code} {error.reply_text!r}") from error
     else:
