@@ -58,9 +58,10 @@ class Connection:
         return answer_of(opened, "a channel is opened", lambda: self.closed_by)
 
     def close(self) -> None:
-        """Close it, if it is open, and end its thread."""
+        """Close it, if it is open, and end its thread. Call it once, last."""
         self.run(self._close)
         self._thread.join(PATIENCE)
+        self._connection.ioloop.close()
 
     def _close(self) -> None:
         if self._connection.is_open:

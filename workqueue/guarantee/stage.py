@@ -88,12 +88,13 @@ class Stage:
                 raise
         return True
 
-    def connect(self, *, heartbeat: int = 0, proxy: Proxy | None = None) -> blocking.BlockingConnection:
+    def connect(self, *, heartbeat: int = 0, proxy: Proxy | None = None, **query: int) -> blocking.BlockingConnection:
         """Open a connection of the spec's own; it is closed when the spec ends.
 
         :param heartbeat: seconds; 0 disables heartbeats, since specs do not turn the I/O loop while they wait.
+        :param query: what pika reads from a URL's query: ``frame_max``, ``channel_max`` …
         """
-        parameters = pika.URLParameters(self.url(heartbeat=heartbeat, proxy=proxy))
+        parameters = pika.URLParameters(self.url(heartbeat=heartbeat, proxy=proxy, **query))
         connection = blocking.BlockingConnection(parameters)
         self._resources.callback(_close, connection)
         return connection
@@ -181,6 +182,9 @@ class Stage:
             return Client(f"client {self._cast}", beside.connection, self.evidence)
         connection = Connection(self.url(heartbeat=heartbeat, proxy=proxy))
         self._resources.callback(connection.close)
+        if proxy is not None:
+            # Ends first: through a frozen relay no connection can say goodbye.
+            self._resources.callback(proxy.close)
         return Client(f"client {self._cast}", connection, self.evidence)
 
     def start(self, *command: str) -> Program:
@@ -272,17 +276,17 @@ class Stage:
         finally:
             self.broker.ctl("clear_policy", queue.name)
 
-    def url(self, *, heartbeat: int | None = None, proxy: Proxy | None = None) -> str:
-        """The broker's URL (with its password), changed as asked."""
+    def url(self, *, proxy: Proxy | None = None, **query: int | None) -> str:
+        """The broker's URL (with its password), changed as asked; None leaves a parameter as it is."""
         parsed = urllib.parse.urlsplit(self.broker.url)
         if proxy is not None:
             credentials = parsed.netloc.rpartition("@")[0]
             parsed = parsed._replace(
                 netloc=f"{credentials}@127.0.0.1:{proxy.port}" if credentials else f"127.0.0.1:{proxy.port}"
             )
-        if heartbeat is not None:
-            query = [(k, v) for k, v in urllib.parse.parse_qsl(parsed.query) if k != "heartbeat"]
-            parsed = parsed._replace(query=urllib.parse.urlencode([*query, ("heartbeat", heartbeat)]))
+        changed = {name: str(value) for name, value in query.items() if value is not None}
+        kept = dict(urllib.parse.parse_qsl(parsed.query))
+        parsed = parsed._replace(query=urllib.parse.urlencode(kept | changed))
         return parsed.geturl()
 
     def broker_went_down(self) -> None:
