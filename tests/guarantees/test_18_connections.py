@@ -199,7 +199,12 @@ def test_a_broker_that_is_killed_says_nothing(stage):
     "A client can negotiate the smallest maximum frame size that AMQP 0-9-1 allows: 4096 bytes.",
     source=AMQP,
     broken_on=[
-        BrokenOn(kind, ">=4.1", "the broker's minimum is 8192 bytes; it refuses less with 530", release_note("4.1.0"))
+        BrokenOn(
+            kind,
+            ">=4.1",
+            "the broker's minimum is 8192 bytes; it cuts off a client that asks for less",
+            release_note("4.1.0"),
+        )
         for kind in ("classic", "quorum")
     ],
 )

@@ -1,6 +1,8 @@
 """Connections that run in a thread of their own, so that heartbeats are answered and nothing waits to be read."""
 
+import contextlib
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -11,9 +13,11 @@ from pika.channel import Channel
 from pika.exceptions import AMQPError
 
 from workqueue.guarantee.verdict import Unknown
-from workqueue.guarantee.waiting import PATIENCE, barrier
+from workqueue.guarantee.waiting import PATIENCE
 
 T = TypeVar("T")
+
+_LOOK = 0.02  # seconds
 
 
 class Connection:
@@ -83,17 +87,14 @@ class Connection:
 def answer_of(answer: Future[T], what: str, closed_by: Callable[[], BaseException | None]) -> T:
     """The answer, or what closed the channel instead of one."""
 
-    def settled() -> bool:
-        return answer.done() or closed_by() is not None
-
-    barrier(what, settled)
-    reason = closed_by()
-    if not answer.done() and reason is not None:
-        raise _exception(reason)
-    try:
-        return answer.result(0)
-    except FutureTimeout as error:
-        raise Unknown(f"no answer: {what}") from error
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        # Who waits for an answer is woken by it; whether there will be none is asked now and then.
+        with contextlib.suppress(FutureTimeout):
+            return answer.result(_LOOK)
+        if (reason := closed_by()) is not None and not answer.done():
+            raise _exception(reason)
+    raise Unknown(f"the harness waited {PATIENCE:g} s in vain: {what}")
 
 
 def _exception(error: BaseException | str) -> BaseException:

@@ -18,6 +18,7 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker, UnroutableError
 
 from workqueue.broker import Broker, Capability
 from workqueue.guarantee.actor import Options
+from workqueue.guarantee.alarms import Alarm, raised
 from workqueue.guarantee.clients import Client
 from workqueue.guarantee.connections import Connection
 from workqueue.guarantee.evidence import Evidence
@@ -240,6 +241,10 @@ class Stage:
             return
         with self.configured("consumer_timeout", f"{seconds * 1000:.0f}"):
             yield seconds
+
+    def alarm(self, alarm: Alarm) -> contextlib.AbstractContextManager[None]:
+        """Raise a resource alarm of the node while inside."""
+        return raised(alarm, self.broker, self.evidence)
 
     def setting(self, key: str) -> str | None:
         """A setting of the node's application ``rabbit``, as an Erlang term; None if it is not set."""
