@@ -6,6 +6,7 @@ sends is seen at once: deliveries, returns, confirms, cancellations, blocks and 
 """
 
 import functools
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -55,11 +56,15 @@ class Returned:
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """The broker's answer to a publish: ``basic.ack`` or, with ``ok=False``, ``basic.nack``."""
+    """The broker's answer to a publish: ``basic.ack`` or, with ``ok=False``, ``basic.nack``.
+
+    :param at: :func:`time.monotonic` reading when it came.
+    """
 
     tag: int
     ok: bool
     multiple: bool
+    at: float = field(compare=False)
 
 
 class Client:
@@ -81,6 +86,8 @@ class Client:
         """The broker's answers to publishes, as they came."""
         self.cancelled: list[str] = []
         """Tags of consumers that the broker cancelled."""
+        self.published_at: list[float] = []
+        """When it was told to publish, for each publish: :func:`time.monotonic` readings."""
         self.answers: list[str] = []
         """``basic.return``, ``basic.ack`` and ``basic.nack``, in the order in which they came."""
         self._closed_by: BaseException | None = None
@@ -215,6 +222,7 @@ class Client:
         """
         sent = BasicProperties(delivery_mode=2 if persistent else 1, **properties)
         for task in tasks:
+            self.published_at.append(time.monotonic())
             self._send(functools.partial(self._channel.basic_publish, exchange, queue, task.encode(), sent, mandatory))
         return list(tasks)
 
@@ -273,9 +281,9 @@ class Client:
         self.returned.append(Returned(body.decode(), int(method.reply_code or 0), str(method.reply_text)))
 
     def _on_confirm(self, frame: Any) -> None:
-        ok = isinstance(frame.method, Basic.Ack)
+        at, ok = time.monotonic(), isinstance(frame.method, Basic.Ack)
         self.answers.append("basic.ack" if ok else "basic.nack")
-        self.confirms.append(Confirmed(int(frame.method.delivery_tag or 0), ok, bool(frame.method.multiple)))
+        self.confirms.append(Confirmed(int(frame.method.delivery_tag or 0), ok, bool(frame.method.multiple), at))
 
     def _on_cancelled(self, frame: Any) -> None:
         self.cancelled.append(str(frame.method.consumer_tag))

@@ -26,6 +26,7 @@ from workqueue.guarantee.history import History, Kind
 from workqueue.guarantee.producers import Declarer, Producer
 from workqueue.guarantee.programs import Program
 from workqueue.guarantee.queues import Queue
+from workqueue.guarantee.syncs import Syncs
 from workqueue.guarantee.verdict import NotApplicable, Unknown
 from workqueue.guarantee.waiting import barrier
 from workqueue.guarantee.workers import Worker
@@ -245,6 +246,16 @@ class Stage:
     def alarm(self, alarm: Alarm) -> contextlib.AbstractContextManager[None]:
         """Raise a resource alarm of the node while inside."""
         return raised(alarm, self.broker, self.evidence)
+
+    @contextlib.contextmanager
+    def syncs(self) -> Iterator[Syncs]:
+        """Watch what the node syncs to disk while inside; ask what was seen afterwards."""
+        syncs = Syncs(self.broker, self.evidence)
+        syncs.start()
+        try:
+            yield syncs
+        finally:
+            syncs.stop()
 
     def setting(self, key: str) -> str | None:
         """A setting of the node's application ``rabbit``, as an Erlang term; None if it is not set."""
