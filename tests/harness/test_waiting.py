@@ -4,7 +4,7 @@ import pytest
 from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker
 
 from workqueue.guarantee.verdict import Broken, Unknown
-from workqueue.guarantee.waiting import barrier, claim, promised, refused, watch
+from workqueue.guarantee.waiting import barrier, claim, disconnected, promised, refused, watch
 
 
 def test_a_kept_promise_returns_its_value():
@@ -55,3 +55,19 @@ def test_acceptance_where_refusal_was_promised_is_broken():
 def test_a_lost_connection_is_no_refusal():
     with pytest.raises(ConnectionClosedByBroker), refused("another type", 406, "x-queue-type"):
         raise ConnectionClosedByBroker(320, "shutdown")
+
+
+def test_a_lost_connection_that_was_promised_is_fine():
+    with disconnected("transient queues", 541, "deprecated"):
+        raise ConnectionClosedByBroker(541, "INTERNAL_ERROR - this feature is deprecated")
+
+
+@pytest.mark.parametrize(("code", "text"), [(540, "deprecated"), (541, "something else")])
+def test_another_end_of_the_connection_than_the_promised_one_is_broken(code, text):
+    with pytest.raises(Broken, match="refused, but with"), disconnected("transient queues", 541, "deprecated"):
+        raise ConnectionClosedByBroker(code, text)
+
+
+def test_a_closed_channel_is_no_lost_connection():
+    with pytest.raises(ChannelClosedByBroker), disconnected("transient queues", 541, "deprecated"):
+        raise ChannelClosedByBroker(406, "deprecated")
