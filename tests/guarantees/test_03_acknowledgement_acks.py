@@ -1,0 +1,177 @@
+"""Message acknowledgment: what an ack is, what becomes of one that is forgotten, and how long there is time for it."""
+
+from workqueue.guarantee.catalogue import guarantee, hazard
+from workqueue.guarantee.expectation import BrokenOn
+from workqueue.guarantee.sources import CONFIRMS, TUTORIAL_2, TUTORIAL_2_OF_2019, release_note, server_source
+from workqueue.guarantee.waiting import barrier, claim, refused, watch
+
+ACKNOWLEDGEMENT = TUTORIAL_2.section("message-acknowledgment")
+
+
+# Manual is the default, and an ack is final
+
+
+@guarantee(
+    "acknowledgement.manual-by-default",
+    "Manual message acknowledgments are turned on by default.",
+    source=ACKNOWLEDGEMENT,
+    counter_example="acknowledgement.auto-ack-loses-the-task-in-hand",
+)
+def test_manual_acknowledgement_is_the_default(stage, queue, publish):
+    [task] = publish("a task")
+    channel = stage.connect().channel()
+    got = []
+
+    # Exactly the tutorial's call, with nothing said about acknowledgement.
+    channel.basic_consume(queue=queue.name, on_message_callback=lambda ch, method, properties, body: got.append(body))
+    barrier("the task is delivered", lambda: channel.connection.process_data_events() or got)
+    channel.connection.close()
+
+    assert [each.task for each in queue.drain()] == [task]
+
+
+@guarantee(
+    "acknowledgement.acked-is-gone",
+    "An acknowledged task is deleted: it does not come back when its worker dies.",
+    source=ACKNOWLEDGEMENT,
+    counter_example="acknowledgement.forgotten-acks-come-back",
+)
+def test_an_acked_task_does_not_come_back(queue, workers, publish):
+    [worker] = workers(1, prefetch=1, hold=True)
+    acked, held = publish("acked", "held")
+    worker.wait_until_started(acked)
+    assert worker.finish() == acked
+    # The broker sends the next one because it has seen the ack of the first.
+    worker.wait_until_started(held)
+
+    worker.kill()
+
+    assert [each.task for each in queue.drain()] == [held]
+
+
+@guarantee(
+    "acknowledgement.other-channel-is-refused",
+    "Attempting to acknowledge using a different channel results in a channel-level protocol exception (406), and "
+    "the task stays with its worker.",
+    source=ACKNOWLEDGEMENT,
+    counter_example="acknowledgement.other-channel-can-hit-another-task",
+)
+def test_an_ack_on_another_channel_closes_that_channel(stage, queue, publish):
+    [task] = publish("a task")
+    connection = stage.connect()
+    receiving, other = connection.channel(), connection.channel()
+    method, _, _ = receiving.basic_get(queue.name)
+
+    with refused("an ack on another channel is an error", 406, "unknown delivery tag"):
+        other.basic_ack(method.delivery_tag)
+        other.queue_declare(queue.name, passive=True)
+
+    assert connection.is_open
+    assert receiving.is_open
+    receiving.close()
+    assert [each.task for each in queue.drain()] == [task], "the task was not held by the channel that received it"
+
+
+@hazard(
+    "acknowledgement.other-channel-can-hit-another-task",
+    "If the other channel holds a task of its own under the same delivery tag, the ack raises nothing, and deletes "
+    "that task instead.",
+    source=server_source("4.0.5", "deps/rabbit/src/rabbit_channel.erl"),
+)
+def test_an_ack_on_another_channel_can_delete_the_wrong_task(stage, queue, publish):
+    mine, innocent = publish("mine", "innocent")
+    connection = stage.connect()
+    receiving, other = connection.channel(), connection.channel()
+    method, _, body = receiving.basic_get(queue.name)
+    _, _, others_body = other.basic_get(queue.name)
+    assert (body.decode(), others_body.decode()) == (mine, innocent)
+
+    other.basic_ack(method.delivery_tag)  # meant for "mine"
+    other.queue_declare(queue.name, passive=True)
+
+    assert other.is_open
+    connection.close()
+    assert [each.task for each in queue.drain()] == [mine]
+
+
+@guarantee(
+    "acknowledgement.double-ack-is-refused",
+    "Acknowledging a task twice closes the channel with 406, unknown delivery tag.",
+    source=CONFIRMS.section("consumer-acks-double-acking"),
+)
+def test_a_double_ack_closes_the_channel(stage, queue, publish):
+    publish("a task")
+    channel = stage.connect().channel()
+    method, _, _ = channel.basic_get(queue.name)
+    channel.basic_ack(method.delivery_tag)
+
+    with refused("a double ack is an error", 406, "unknown delivery tag"):
+        channel.basic_ack(method.delivery_tag)
+        channel.queue_declare(queue.name, passive=True)
+
+    assert queue.drain() == []
+
+
+# Forgotten acknowledgement
+
+
+@hazard(
+    "acknowledgement.forgotten-acks-pile-up",
+    "If basic_ack is forgotten, messages_unacknowledged grows, as rabbitmqctl list_queues shows.",
+    source=ACKNOWLEDGEMENT,
+    needs=["ctl"],
+)
+def test_forgotten_acks_pile_up(queue, workers, publish):
+    [worker] = workers(1, forget_ack=True)
+    tasks = publish(*(f"task {n}" for n in range(1, 8)))
+    worker.finishes(*tasks)
+
+    counts = claim(
+        "rabbitmqctl shows 7 unacknowledged and none ready",
+        lambda: (now := queue.counts()) and now.unacknowledged == 7 and now,
+    )
+    assert counts.ready == 0
+
+
+@hazard(
+    "acknowledgement.forgotten-acks-come-back",
+    "If basic_ack is forgotten, the tasks are redelivered when the worker quits, though it has done them all.",
+    source=ACKNOWLEDGEMENT,
+)
+def test_forgotten_acks_come_back_when_the_worker_quits(queue, workers, publish):
+    [worker] = workers(1, forget_ack=True)
+    tasks = publish(*(f"task {n}" for n in range(1, 8)))
+    worker.finishes(*tasks)
+
+    worker.close_connection()
+
+    returned = queue.drain()
+    assert sorted(each.task for each in returned) == tasks
+    assert all(each.redelivered for each in returned)
+
+
+# No message timeouts
+
+BROKER_ENFORCES_A_TIMEOUT = "the broker enforces an acknowledgement timeout by default (30 minutes)"
+
+
+@guarantee(
+    "acknowledgement.no-timeouts",
+    "There aren't any message timeouts: it is fine if processing takes a very, very long time. (A timeout that the "
+    "broker has by default is made one second long for this.)",
+    source=TUTORIAL_2_OF_2019,
+    needs=["ctl", "configure"],
+    broken_on=[
+        BrokenOn("classic", ">=3.8.15,<4.3", BROKER_ENFORCES_A_TIMEOUT, release_note("3.8.15")),
+        BrokenOn("quorum", ">=3.8.15", BROKER_ENFORCES_A_TIMEOUT, release_note("3.8.15")),
+    ],
+)
+def test_there_are_no_message_timeouts(stage, workers, publish):
+    with stage.compressed_ack_timeout(seconds=1) as timeout:
+        first, second = workers(2, prefetch=1, hold=True)
+        [task] = publish("a very, very long task")
+        first.wait_until_started(task)
+
+        taken = watch(timeout * 4, lambda: second.tasks)
+
+    assert not taken, "the broker took the task from the worker that was busy with it, and gave it to another"
