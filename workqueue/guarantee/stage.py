@@ -17,17 +17,19 @@ import pika.adapters.blocking_connection as blocking
 from pika.exceptions import AMQPError, ChannelClosedByBroker, UnroutableError
 
 from workqueue.broker import Broker, Capability
+from workqueue.broker.errors import CtlFailed
 from workqueue.guarantee.actor import Options
 from workqueue.guarantee.alarms import Alarm, raised
 from workqueue.guarantee.clients import Client
 from workqueue.guarantee.connections import Connection
 from workqueue.guarantee.evidence import Evidence
 from workqueue.guarantee.history import History, Kind
+from workqueue.guarantee.node_settings import configured, setting
 from workqueue.guarantee.producers import Declarer, Producer
 from workqueue.guarantee.programs import Program
 from workqueue.guarantee.queues import Queue
 from workqueue.guarantee.syncs import Syncs
-from workqueue.guarantee.verdict import NotApplicable, Unknown
+from workqueue.guarantee.verdict import Broken, NotApplicable, Unknown
 from workqueue.guarantee.waiting import barrier
 from workqueue.guarantee.workers import Worker
 from workqueue.warden import get_warden
@@ -235,7 +237,7 @@ class Stage:
 
         It takes effect for channels and consumers that begin inside; yields the timeout in seconds.
         """
-        default = self.setting("consumer_timeout")
+        default = setting(self.broker, "consumer_timeout")
         self.evidence.proof("broker", f"has consumer_timeout = {default} by default")
         if default is None:
             yield seconds
@@ -257,35 +259,25 @@ class Stage:
         finally:
             syncs.stop()
 
-    def setting(self, key: str) -> str | None:
-        """A setting of the node's application ``rabbit``, as an Erlang term; None if it is not set."""
-        answer = self.broker.ctl("eval", f"application:get_env(rabbit, {key}).").strip()
-        return None if answer == "undefined" else answer.removeprefix("{ok,").removesuffix("}")
-
-    @contextlib.contextmanager
-    def configured(self, key: str, value: str) -> Iterator[None]:
-        """Change a setting of the application ``rabbit`` while it runs, and change it back.
-
-        :param value: an Erlang term. When a running broker heeds it depends on the setting.
-        """
-        before = self.setting(key)
-        self.broker.ctl("eval", f"application:set_env(rabbit, {key}, {value}).")
-        try:
-            yield
-        finally:
-            undo = f"unset_env(rabbit, {key})" if before is None else f"set_env(rabbit, {key}, {before})"
-            self.broker.ctl("eval", f"application:{undo}.")
+    def configured(self, key: str, value: str) -> contextlib.AbstractContextManager[None]:
+        """Change a setting of the node's application ``rabbit`` while inside; the value is an Erlang term."""
+        return configured(self.broker, key, value)
 
     @contextlib.contextmanager
     def policy(self, queue: Queue, **definition: Any) -> Iterator[None]:
         """Apply a policy to one queue; returns when the queue has it, and removes it afterwards.
 
         :param definition: policy keys, with ``_`` for ``-``: ``message_ttl=500``.
+        :raises Broken: if the broker does not know them, or not these values.
         """
         keys = {key.replace("_", "-"): value for key, value in definition.items()}
-        self.broker.ctl(
-            "set_policy", queue.name, f"^{queue.name}$", json.dumps(keys), "--apply-to", "queues", "--priority", "1"
-        )
+        scope = ("--apply-to", "queues", "--priority", "1")
+        try:
+            self.broker.ctl("set_policy", queue.name, f"^{queue.name}$", json.dumps(keys), *scope)
+        except CtlFailed as error:
+            if "Validation failed" not in str(error):
+                raise
+            raise Broken(f"the broker refuses the policy {keys}: {error}") from error
         try:
             barrier("the queue has the policy", lambda: queue.column("policy") == queue.name)
             yield
