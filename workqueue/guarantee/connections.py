@@ -61,6 +61,9 @@ class Connection:
         """Close it, if it is open, and end its thread."""
         self.run(self._close)
         self._thread.join(PATIENCE)
+        if not self._thread.is_alive():
+            # Else the sockets that wake up its loop are left to the garbage collector.
+            self._connection.ioloop.close()
 
     def _close(self) -> None:
         if self._connection.is_open:
