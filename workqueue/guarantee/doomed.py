@@ -17,6 +17,7 @@ import pika.adapters.blocking_connection as blocking
 from workqueue.guarantee.actor import URL_VARIABLE, say
 from workqueue.guarantee.evidence import Evidence
 from workqueue.guarantee.programs import Line, Program
+from workqueue.guarantee.verdict import Unknown
 from workqueue.warden import Warden
 
 
@@ -40,7 +41,8 @@ class Doomed(Program):
         self.deaths += 1
         self._barrier(f"a worker dies holding {holding}", lambda: len(self._statuses) == self.deaths)
         status = self._statuses[-1]
-        self._barrier("it died of SIGKILL", lambda: status == -signal.SIGKILL)
+        if status != -signal.SIGKILL:
+            raise Unknown(f"a worker ended with {status}, and not by SIGKILL; {self!r}")
         held = self._held[-1]
         self._evidence.proof(self.name, f"death {self.deaths}: held {held}, its wait status is {status}")
         return held
