@@ -67,7 +67,8 @@ def test_an_expired_task_is_dead_lettered(stage):
 
     [letter] = dead.drain()
     assert [death["reason"] for death in letter.deaths] == ["expired"]
-    assert queue.drain() == []
+    # Nothing could be drained from a queue in which everything expires.
+    assert queue.ready() == 0
 
 
 @guarantee(
