@@ -65,7 +65,9 @@ class Connection:
         """Close it, if it is open, and end its thread. Call it once, last."""
         self.run(self._close)
         self._thread.join(PATIENCE)
-        self._connection.ioloop.close()
+        if not self._thread.is_alive():
+            # Else the sockets that wake up its loop are left to the garbage collector.
+            self._connection.ioloop.close()
 
     def _close(self) -> None:
         if self._connection.is_open:

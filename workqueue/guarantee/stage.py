@@ -22,6 +22,7 @@ from workqueue.guarantee.actor import Options
 from workqueue.guarantee.alarms import Alarm, raised
 from workqueue.guarantee.clients import Client
 from workqueue.guarantee.connections import Connection
+from workqueue.guarantee.doomed import Doomed
 from workqueue.guarantee.evidence import Evidence
 from workqueue.guarantee.history import History, Kind
 from workqueue.guarantee.node_settings import configured, setting
@@ -190,6 +191,13 @@ class Stage:
             # Ends first: through a frozen relay no connection can say goodbye.
             self._resources.callback(proxy.close)
         return Client(f"client {self._cast}", connection, self.evidence)
+
+    def doomed(self, queue: Queue, *, prefetch: int = 1) -> Doomed:
+        """Workers that take tasks of a queue and are killed (SIGKILL) before they could ack, one after the other."""
+        self._cast += 1
+        doomed = Doomed(f"doomed {self._cast}", self.url(), queue.name, prefetch, get_warden(), self.evidence)
+        self._resources.callback(doomed.dispose)
+        return doomed
 
     def start(self, *command: str) -> Program:
         """Start a ``workqueue`` command, such as ``start("worker", "--prefetch", "1")``, on this broker."""
