@@ -1,4 +1,4 @@
-"""A TCP relay on loopback that can fall silent: no FIN, no RST, no byte in either direction.
+"""A TCP relay on loopback that can fall silent: no FIN, no RST, no byte in either direction, or in one of them.
 
 That is what a pulled cable, a crashed host or a dropped NAT entry look like to both ends. A process that is killed is
 something else: its kernel says goodbye for it.
@@ -23,8 +23,10 @@ class Proxy:
         self._selector = selectors.DefaultSelector()
         self._wake, self._waker = socket.socketpair()
         self._peers: dict[socket.socket, socket.socket] = {}
+        self._brokers_ends: set[socket.socket] = set()
         self._frozen = threading.Event()
         self._is_frozen = threading.Event()
+        self._only_answers = False
         self._closing = False
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(self._wake, selectors.EVENT_READ)
@@ -47,6 +49,11 @@ class Proxy:
         self._waker.send(b"!")
         self._is_frozen.wait()
         return self.connections
+
+    def lose_answers(self) -> int:
+        """Relay what clients send and nothing that the broker answers; returns how many connections it concerns."""
+        self._only_answers = True
+        return self.freeze()
 
     def close(self) -> None:
         """Close everything; harmless if it is closed."""
@@ -82,7 +89,7 @@ class Proxy:
                     break
 
     def _fall_silent(self) -> None:
-        for each in self._peers:
+        for each in self._brokers_ends if self._only_answers else self._peers:
             self._selector.unregister(each)
         self._is_frozen.set()
 
@@ -97,6 +104,7 @@ class Proxy:
             near.close()
             return
         far.settimeout(None)
+        self._brokers_ends.add(far)
         for each, peer in ((near, far), (far, near)):
             each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._peers[each] = peer
@@ -110,5 +118,7 @@ class Proxy:
         peer = self._peers.pop(source)
         del self._peers[peer]
         for each in (source, peer):
-            self._selector.unregister(each)
+            with contextlib.suppress(KeyError):  # it may have fallen silent
+                self._selector.unregister(each)
+            self._brokers_ends.discard(each)
             each.close()

@@ -1,0 +1,312 @@
+"""Publisher confirms: what the broker answers to a publish, when, and what a producer may conclude from it."""
+
+from workqueue.guarantee.catalogue import guarantee, hazard
+from workqueue.guarantee.expectation import BrokenOn
+from workqueue.guarantee.sources import (
+    CHANNELS,
+    CONFIRMS,
+    LENGTH_LIMIT,
+    LIMITS,
+    PUBLISHERS,
+    RELIABILITY,
+    release_note,
+)
+from workqueue.guarantee.waiting import barrier, claim, promised, refused
+
+PUBLISHER_CONFIRMS = CONFIRMS.section("publisher-confirms")
+WHEN = CONFIRMS.section("when-publishes-are-confirmed")
+MEBIBYTE = 1024 * 1024
+
+
+def producer_of(stage, **options):
+    """A client in confirm mode."""
+    client = stage.client(**options)
+    client.confirm()
+    return client
+
+
+def answered(client):
+    """The numbers of all publishes that were answered, each as often as it was."""
+    numbers, latest = [], 0
+    for confirm in client.confirms:
+        begin = latest + 1 if confirm.multiple else confirm.tag
+        numbers += range(begin, confirm.tag + 1)
+        latest = max(numbers, default=0) if confirm.multiple else latest
+        while latest + 1 in numbers:
+            latest += 1
+    return numbers
+
+
+# Answers
+
+
+@guarantee(
+    "confirms.each-publish-is-answered-once",
+    "Every publish is answered exactly once, alone or together with others.",
+    source=CONFIRMS.section("server-sent-nacks"),
+)
+def test_each_publish_is_answered_exactly_once(stage, queue):
+    producer = producer_of(stage)
+
+    producer.publish(*(f"task {n}" for n in range(1, 501)), queue=queue.name)
+
+    claim("all are answered", lambda: len(set(answered(producer))) == 500)
+    producer.sync()
+    assert sorted(answered(producer)) == list(range(1, 501))
+    assert all(confirm.ok for confirm in producer.confirms)
+
+
+@guarantee(
+    "confirms.transient-messages-too",
+    "A message that is not persistent is confirmed, too.",
+    source=WHEN,
+)
+def test_a_transient_message_is_confirmed(stage, queue):
+    producer = producer_of(stage)
+
+    producer.publish("a task", queue=queue.name, persistent=False)
+
+    claim("it is confirmed", lambda: [confirm.ok for confirm in producer.confirms] == [True])
+    assert [each.task for each in queue.drain()] == ["a task"]
+
+
+@guarantee(
+    "confirms.do-not-wait-for-workers",
+    "A confirm says that the broker has the task, not that it was done: it comes without any worker, and while one holds "
+    "the task.",
+    source=CONFIRMS.section("publisher-confirms"),
+)
+def test_a_confirm_does_not_wait_for_a_worker(stage, queue):
+    producer, worker = producer_of(stage), stage.client()
+
+    producer.publish("nobody is there", queue=queue.name)
+    claim("it is confirmed", lambda: len(producer.confirms) == 1)
+    worker.consume(queue.name)
+    producer.publish("a worker holds it", queue=queue.name)
+    worker.receives("nobody is there", "a worker holds it")
+
+    claim("it is confirmed", lambda: len(producer.confirms) == 2)
+    worker.close()
+    assert [each.task for each in queue.drain()] == ["nobody is there", "a worker holds it"]
+
+
+@guarantee(
+    "confirms.confirmed-is-there-at-once",
+    "A task that was confirmed can be fetched at once, by anybody.",
+    source=WHEN,
+)
+def test_what_was_confirmed_can_be_fetched_at_once(stage, queue):
+    producer, worker = producer_of(stage), stage.client()
+
+    for number in range(1, 21):
+        producer.publish(f"task {number}", queue=queue.name)
+        barrier("it is confirmed", lambda number=number: len(producer.confirms) == number)
+        fetched = worker.get(queue.name, auto_ack=True)
+        assert fetched is not None, f"task {number} was confirmed and is not there"
+        assert fetched.task == f"task {number}"
+
+
+@guarantee(
+    "confirms.count-for-each-channel",
+    "Confirms count the publishes of their own channel, from 1.",
+    source=PUBLISHER_CONFIRMS,
+)
+def test_confirms_count_the_publishes_of_their_channel(stage, queue):
+    first = producer_of(stage)
+    second = producer_of(stage, beside=first)
+
+    for producer, count in ((first, 3), (second, 2)):
+        for number in range(1, count + 1):
+            producer.publish("a task", queue=queue.name)
+            claim("it is confirmed", lambda p=producer, n=number: len(p.confirms) == n)
+
+    assert [confirm.tag for confirm in first.confirms] == [1, 2, 3]
+    assert [confirm.tag for confirm in second.confirms] == [1, 2]
+
+
+@guarantee(
+    "confirms.count-from-confirm-select",
+    "What was published before the channel was put into confirm mode is not counted, and not confirmed.",
+    source=PUBLISHER_CONFIRMS,
+)
+def test_counting_begins_with_confirm_select(stage, queue):
+    producer = stage.client()
+    producer.publish("before", "before, too", queue=queue.name)
+
+    producer.confirm()
+    producer.publish("after", queue=queue.name)
+
+    claim("it is confirmed", lambda: producer.confirms)
+    producer.sync()
+    assert [confirm.tag for confirm in producer.confirms] == [1]
+    assert [each.task for each in queue.drain()] == ["before", "before, too", "after"]
+
+
+# What is not taken
+
+
+@guarantee(
+    "confirms.mandatory-is-returned-first",
+    "A mandatory message that no queue gets is returned (312, NO_ROUTE), and only then confirmed.",
+    source=PUBLISHERS.section("unroutable"),
+    counter_example="consumers.publish-to-missing-queue-vanishes",
+)
+def test_a_mandatory_message_without_a_queue_is_returned_before_it_is_confirmed(stage, queue):
+    producer = producer_of(stage)
+
+    producer.publish("a task", queue=f"{queue.name}-misspelt", mandatory=True)
+
+    claim("it is confirmed", lambda: producer.confirms)
+    assert producer.answers == ["basic.return", "basic.ack"]
+    [returned] = producer.returned
+    assert (returned.task, returned.code, returned.text) == ("a task", 312, "NO_ROUTE")
+
+
+@guarantee(
+    "confirms.full-queue-refuses",
+    "With x-overflow=reject-publish, a publish to a full queue is refused with basic.nack, and is not in the queue.",
+    source=LENGTH_LIMIT.section("overflow-behaviour"),
+    counter_example="confirms.full-queue-drops-what-it-confirmed",
+    broken_on=[
+        BrokenOn("quorum", "<3.8.10", "quorum queues refuse x-overflow=reject-publish (406)", release_note("3.8.10"))
+    ],
+)
+def test_a_publish_to_a_full_queue_is_refused(stage):
+    with promised("a queue can refuse publishes when it is full"):
+        queue = stage.declare(x_max_length=2, x_overflow="reject-publish")
+    producer, worker = producer_of(stage), stage.client()
+
+    # A quorum queue may take a few more than its limit before it refuses.
+    tasks = [f"task {number}" for number in range(1, 21)]
+    for number, task in enumerate(tasks, start=1):
+        producer.publish(task, queue=queue.name)
+        barrier(f"{task} is answered", lambda number=number: len(producer.confirms) == number)
+
+    taken = [task for task, confirm in zip(tasks, producer.confirms, strict=True) if confirm.ok]
+    assert taken[:2] == tasks[:2]
+    assert not producer.confirms[-1].ok, "the queue took everything"
+    worker.consume(queue.name)
+    worker.receives(*taken)
+    producer.publish("the last", queue=queue.name)
+    worker.receives("the last")
+    assert worker.tasks == [*taken, "the last"]
+
+
+@hazard(
+    "confirms.full-queue-drops-what-it-confirmed",
+    "A full queue that drops its oldest message, as is the default, confirms everything: a confirmed task can be gone.",
+    source=LENGTH_LIMIT.section("default-overflow-behaviour"),
+)
+def test_a_full_queue_drops_what_it_confirmed(stage):
+    queue = stage.declare(x_max_length=1)
+    producer = producer_of(stage)
+
+    for number in range(1, 4):
+        producer.publish(f"task {number}", queue=queue.name)
+        claim("it is confirmed", lambda number=number: len(producer.confirms) == number)
+
+    assert all(confirm.ok for confirm in producer.confirms)
+    worker = stage.client()
+    worker.consume(queue.name)
+    producer.publish("the last", queue=queue.name)
+    worker.receives("the last")
+    assert worker.tasks in (["task 3", "the last"], ["the last"])
+
+
+@hazard(
+    "confirms.missing-exchange-loses-what-follows",
+    "Publishing to an exchange that does not exist closes the channel (404) a little later: without confirms, all that "
+    "was published on it in the meantime is lost without an error.",
+    source=CHANNELS.section("error-handling"),
+)
+def test_what_follows_a_publish_to_a_missing_exchange_is_lost(stage, queue):
+    producer = stage.client()
+
+    producer.publish("a mistake", queue=queue.name, exchange=f"{queue.name}-misspelt")
+    producer.publish(*(f"task {n}" for n in range(1, 11)), queue=queue.name)
+
+    with refused("the channel is closed", 404, "no exchange"):
+        producer.sync()
+    assert producer.connection.is_open
+    assert queue.drain() == []
+
+
+@hazard(
+    "confirms.lost-confirm-leads-to-a-duplicate",
+    "If the confirm is lost with the connection, the producer cannot know, and publishing again makes a duplicate.",
+    source=RELIABILITY.section("publisher-side"),
+)
+def test_publishing_again_after_a_lost_confirm_makes_a_duplicate(stage, queue):
+    wire = stage.proxy()
+    producer = producer_of(stage, proxy=wire)
+
+    assert wire.lose_answers() == 1
+    producer.publish("charge the card", queue=queue.name)
+    claim("the broker has it", lambda: queue.ready() == 1)
+    wire.close()
+    barrier("the producer notices", lambda: not producer.is_open)
+    assert producer.confirms == []
+    stage.publish("charge the card", queue=queue)
+
+    drained = queue.drain()
+    assert [each.task for each in drained] == ["charge the card"] * 2
+    assert not any(each.redelivered for each in drained), "nothing tells the duplicate from the first"
+
+
+# Large tasks
+
+
+@guarantee(
+    "confirms.fifteen-mebibytes-are-taken",
+    "A task of 15 MiB is taken and confirmed.",
+    source=LIMITS.section("message-size"),
+)
+def test_a_task_of_15_mebibytes_is_taken(stage, queue):
+    producer = producer_of(stage)
+
+    producer.publish("." * 15 * MEBIBYTE, queue=queue.name)
+
+    claim("it is confirmed", lambda: producer.confirms and producer.confirms[0].ok)
+
+
+@guarantee(
+    "confirms.seventeen-mebibytes-are-taken",
+    "A task of 17 MiB is taken and confirmed.",
+    source=release_note("4.0.1"),
+    broken_on=[
+        BrokenOn(
+            kind,
+            ">=4.0",
+            "the default limit went down from 128 to 16 MiB: the channel is closed with 406",
+            release_note("4.0.1"),
+        )
+        for kind in ("classic", "quorum")
+    ],
+)
+def test_a_task_of_17_mebibytes_is_taken(stage, queue):
+    producer = producer_of(stage)
+
+    producer.publish("." * 17 * MEBIBYTE, queue=queue.name)
+
+    claim("it is confirmed or refused", lambda: producer.confirms or producer.closed_by)
+    assert producer.closed_by is None, f"refused: {producer.closed_by}"
+    assert producer.confirms[0].ok
+
+
+@guarantee(
+    "confirms.too-large-closes-one-channel",
+    "A task that is larger than max_message_size is refused with 406: its channel is closed, and only that one.",
+    source=LIMITS.section("message-size"),
+)
+def test_a_task_that_is_too_large_closes_its_channel_alone(stage, queue):
+    producer = producer_of(stage)
+    other = producer_of(stage, beside=producer)
+
+    # 128 MiB was the largest default that any version had.
+    producer.publish("." * (128 * MEBIBYTE + 1), queue=queue.name)
+
+    with refused("a task that is too large", 406, "is larger than"):
+        producer.sync()
+    other.publish("a task", queue=queue.name)
+    claim("the other channel goes on", lambda: other.confirms and other.confirms[0].ok)
+    assert [each.task for each in queue.drain()] == ["a task"]
