@@ -7,7 +7,7 @@ sends is seen at once: deliveries, returns, confirms, cancellations, blocks and 
 
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -237,17 +237,6 @@ class Client:
     def reject(self, delivery: Delivery | int, *, requeue: bool = True) -> None:
         """``basic.reject`` of a delivery or a delivery tag."""
         self._send(lambda: self._channel.basic_reject(_tag(delivery), requeue))
-
-    def ack_and_close(self, deliveries: Sequence[Delivery]) -> None:
-        """``basic.ack`` of each delivery and ``channel.close``, in one burst; returns when the broker has closed it."""
-
-        def burst() -> None:
-            for delivery in deliveries:
-                self._channel.basic_ack(delivery.tag)
-            self._channel.close()
-
-        self._send(burst)
-        barrier(f"{self.name} closes its channel", lambda: not self.is_open)
 
     # Waiting
 
