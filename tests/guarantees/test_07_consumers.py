@@ -89,22 +89,22 @@ def test_a_task_for_a_missing_queue_vanishes(stage, queue):
 )
 def test_after_a_restart_nobody_registers_the_worker_again(stage, queue, publish):
     worker = stage.client()
+    worker.qos(1)
     worker.consume(queue.name)
-    publish("before the restart")
-    [delivery] = worker.receives("before the restart")
-    worker.ack(delivery)
-    worker.sync()
+    held, waiting = publish("held", "waiting")
+    worker.wait_until_holding(1)
     yield
     claim("the connection is gone", lambda: not worker.is_open)
-    publish("after the restart")
-    claim("the task waits", lambda: queue.ready() == 1)
+    claim("the tasks are back", lambda: queue.ready() == 2)
+    [new] = publish("new")
+    claim("all wait", lambda: queue.ready() == 3)
 
     other = stage.client()
     other.consume(queue.name)
 
-    [late] = other.receives("after the restart")
-    assert not late.redelivered, "somebody got it in the meantime"
-    assert worker.tasks == ["before the restart"]
+    delivered = other.receives(held, waiting, new)
+    assert not delivered[-1].redelivered, "somebody got it in the meantime"
+    assert worker.tasks == [held]
 
 
 @guarantee(

@@ -2,8 +2,8 @@
 
 from workqueue.guarantee.catalogue import guarantee
 from workqueue.guarantee.expectation import BrokenOn
-from workqueue.guarantee.sources import CONSUMER_PRIORITY, CONSUMERS, release_note
-from workqueue.guarantee.waiting import claim, refused
+from workqueue.guarantee.sources import CONSUMER_PRIORITY, CONSUMERS, release_note, server_source
+from workqueue.guarantee.waiting import claim, promised, refused
 
 EXCLUSIVITY = CONSUMERS.section("exclusivity")
 SINGLE_ACTIVE = CONSUMERS.section("single-active-consumer")
@@ -13,6 +13,12 @@ NO_PRIORITY_YET = BrokenOn(
     "<3.8.10",
     "quorum queues ignore x-priority: all consumers take turns",
     release_note("3.8.10"),
+)
+IGNORES_EXCLUSIVE = BrokenOn(
+    "quorum",
+    "",
+    "quorum queues ignore the exclusive flag, and accept any consumer",
+    server_source("4.0.5", "deps/rabbit/src/rabbit_quorum_queue.erl"),
 )
 
 
@@ -156,10 +162,68 @@ def test_a_consumer_of_higher_priority_becomes_the_active_one(stage):
 
 
 @guarantee(
+    "consumers.single-active-keeps-others-idle",
+    "While the single active consumer is busy, with its prefetch limit reached, tasks wait for it: no other consumer "
+    "gets them.",
+    source=SINGLE_ACTIVE,
+)
+def test_tasks_wait_for_a_busy_single_active_consumer(stage):
+    queue = stage.declare(x_single_active_consumer=True)
+    active, standby = stage.client(), stage.client()
+    for client in (active, standby):
+        client.qos(1)
+        client.consume(queue.name)
+    tasks = stage.publish("first task", "second task", "third task", queue=queue)
+    active.receives(tasks[0])
+    claim("the others wait", lambda: queue.ready() == 2)
+    standby.sync()
+    assert standby.tasks == []
+
+    for task in tasks[1:]:
+        active.ack(active.received[-1])
+        active.receives(task)
+
+    assert standby.tasks == []
+
+
+@guarantee(
+    "consumers.single-active-refuses-exclusive",
+    "Registering with the exclusive flag is refused (403) on a queue with a single active consumer.",
+    source=SINGLE_ACTIVE,
+    broken_on=[IGNORES_EXCLUSIVE],
+)
+def test_a_queue_with_a_single_active_consumer_refuses_an_exclusive_one(stage):
+    queue = stage.declare(x_single_active_consumer=True)
+
+    with refused("an exclusive consumer is refused", 403, "exclusive use"):
+        stage.client().consume(queue.name, exclusive=True)
+
+
+@guarantee(
+    "consumers.exclusive-needs-unused-queue",
+    "Registering with the exclusive flag succeeds only if no other consumer is registered; else it is refused (403).",
+    source=EXCLUSIVITY,
+    broken_on=[IGNORES_EXCLUSIVE],
+)
+def test_an_exclusive_consumer_is_refused_where_another_is_registered(stage, queue, publish):
+    first, second = stage.client(), stage.client()
+    tag = first.consume(queue.name)
+
+    with refused("an exclusive consumer is refused", 403, "exclusive use"):
+        second.consume(queue.name, exclusive=True)
+
+    first.cancel(tag)
+    third = stage.client()
+    with promised("alone, it may be exclusive"):
+        third.consume(queue.name, exclusive=True)
+    third.receives(*publish("a task"))
+
+
+@guarantee(
     "consumers.exclusive-keeps-others-out",
     "While an exclusive consumer is registered, any other is refused with 403.",
     source=EXCLUSIVITY,
-    broken_on=[BrokenOn("quorum", "", "quorum queues ignore the flag and accept the other", EXCLUSIVITY)],
+    broken_on=[IGNORES_EXCLUSIVE],
 )
 def test_an_exclusive_consumer_keeps_others_out(stage, queue, publish):
     first, second = stage.client(), stage.client()
