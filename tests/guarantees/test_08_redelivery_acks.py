@@ -114,15 +114,3 @@ def _returned_after_acks_and_close(stage, queue):
 )
 def test_acks_sent_before_the_channel_closes_count(stage, queue):
     assert _returned_after_acks_and_close(stage, queue) == [0] * ROUNDS
-
-
-@hazard(
-    "redelivery.acks-before-close-can-be-lost",
-    "On a quorum queue, acknowledgements that are sent immediately before the channel is closed can be lost, and their "
-    "tasks come back, marked as redelivered. (How many did is measured; any number from none up is possible.)",
-    source=CHANNELS.section("lifecycle"),
-    queue_types=["quorum"],
-)
-def test_acks_sent_before_the_channel_closes_can_be_lost(stage, queue):
-    # That nothing but those comes back, each once and marked, is what can be relied on.
-    _returned_after_acks_and_close(stage, queue)

@@ -72,8 +72,8 @@ def test_a_transient_message_is_confirmed(stage, queue):
 
 @guarantee(
     "confirms.do-not-wait-for-workers",
-    "A confirm says that the broker has the task, not that it was done: it comes without any worker, and while one holds "
-    "the task.",
+    "A confirm says that the broker has the task, not that it was done: it comes without any worker, and while one "
+    "holds the task.",
     source=CONFIRMS.section("publisher-confirms"),
 )
 def test_a_confirm_does_not_wait_for_a_worker(stage, queue):
