@@ -1,0 +1,439 @@
+"""Queues: how they are declared, named, reached, emptied and removed, and what RabbitMQ refuses."""
+
+from workqueue.guarantee.catalogue import guarantee, hazard
+from workqueue.guarantee.expectation import BrokenOn
+from workqueue.guarantee.sources import CHANNELS, QUEUES, QUORUM_QUEUES, TUTORIAL_2, release_note, server_source
+from workqueue.guarantee.waiting import claim, disconnected, promised, refused
+
+DURABILITY = QUEUES.section("durability")
+EXCLUSIVE = QUEUES.section("exclusive-queues")
+TEMPORARY = QUEUES.section("temporary-queues")
+EQUIVALENCE = QUEUES.section("property-equivalence")
+NAMES = QUEUES.section("names")
+ERRORS = CHANNELS.section("error-handling")
+DEFAULT_EXCHANGE = TUTORIAL_2.section("putting-it-all-together")
+
+PERMITTED = {"permit.transient_nonexcl_queues": "true"}
+DENIED = {"permit.transient_nonexcl_queues": "false"}
+
+TASKS = [f"task {n}" for n in range(1, 6)]
+
+
+# Transient queues, which 4.3 denies unless its configuration (or its packager) permits them
+
+
+@guarantee(
+    "queues.transient-queue-can-be-declared",
+    "A queue can be declared that is neither durable nor exclusive.",
+    source=DURABILITY,
+    queue_types=["classic"],
+    broken_on=[
+        BrokenOn(
+            "classic",
+            "",
+            "transient_nonexcl_queues is a deprecated feature that this broker is configured not to permit (541)",
+            release_note("4.3.0"),
+            DENIED,
+        )
+    ],
+)
+def test_a_transient_queue_can_be_declared(stage):
+    with promised("a queue can be transient"):
+        queue = stage.declare(durable=False)
+
+    stage.publish(*TASKS, queue=queue)
+    assert [message.task for message in queue.drain()] == TASKS
+
+
+@hazard(
+    "queues.refused-transient-queue-costs-the-connection",
+    "Where transient queues are not permitted, declaring one costs the whole connection, with all of its channels.",
+    source=release_note("4.3.0"),
+    queue_types=["classic"],
+    broken_on=[
+        BrokenOn("classic", "<3.13", "deprecated features cannot be denied yet", release_note("3.13.0")),
+        BrokenOn("classic", "", "this broker permits transient queues", release_note("4.3.0"), PERMITTED),
+    ],
+)
+def test_a_refused_transient_queue_costs_the_connection(stage):
+    declaring = stage.client()
+    other = stage.client(beside=declaring)
+
+    with disconnected("a transient queue is refused", 541, "transient_nonexcl_queues"):
+        declaring.declare(stage.new_name(), durable=False)
+
+    claim("the other channel is closed with it", lambda: not other.is_open)
+
+
+@guarantee(
+    "queues.exclusive-queue-can-be-transient",
+    "An exclusive queue can be transient, also where other transient queues are not permitted.",
+    source=release_note("4.3.0"),
+    queue_types=["classic"],
+)
+def test_an_exclusive_queue_can_be_transient(stage):
+    with promised("an exclusive queue can be transient"):
+        name, owner = exclusive(stage, durable=False)
+
+    owner.publish("a reply", queue=name)
+    claim("it takes messages", lambda: owner.declare(name, passive=True) == 1)
+
+
+# Exclusive queues
+
+
+def exclusive(stage, *, durable):
+    """Declare an exclusive queue; its name, and the client whose connection owns it."""
+    name, owner = stage.new_name(), stage.client()
+    owner.declare(name, durable=durable, exclusive=True)
+    return name, owner
+
+
+@guarantee(
+    "queues.exclusive-queue-is-locked",
+    "An exclusive queue belongs to its connection: others can neither declare nor consume from it (405).",
+    source=EXCLUSIVE,
+    queue_types=["classic"],
+)
+def test_an_exclusive_queue_is_locked_for_others(stage):
+    name, owner = exclusive(stage, durable=True)
+    consumer, declarer = stage.client(), stage.client()
+
+    with refused("another connection cannot consume from it", 405, "RESOURCE_LOCKED"):
+        consumer.consume(name)
+    with refused("another connection cannot declare it", 405, "RESOURCE_LOCKED"):
+        declarer.declare(name, exclusive=True)
+
+    with promised("another channel of its own connection can"):
+        stage.client(beside=owner).consume(name)
+
+
+@guarantee(
+    "queues.exclusive-queue-goes-with-its-connection",
+    "An exclusive queue is deleted when its connection is closed, even if it was declared durable.",
+    source=EXCLUSIVE,
+    queue_types=["classic"],
+)
+def test_an_exclusive_queue_goes_with_its_connection(stage):
+    name, owner = exclusive(stage, durable=True)
+    owner.publish(*TASKS, queue=name)
+    owner.sync()
+
+    owner.connection.end()
+
+    claim("the queue is gone", lambda: not stage.knows(name))
+
+
+# Queues that delete themselves
+
+
+NO_AUTO_DELETE = BrokenOn(
+    "quorum",
+    "",
+    "quorum queues refuse auto-delete (406)",
+    QUORUM_QUEUES.section("feature-comparison"),
+)
+
+
+def auto_delete(stage):
+    """A client that declared an auto-delete queue, and the queue's name."""
+    name, client = stage.new_name(), stage.client()
+    with promised("a queue can delete itself"):
+        client.declare(name, auto_delete=True, arguments={"x-queue-type": stage.queue_type})
+    return name, client
+
+
+@guarantee(
+    "queues.auto-delete-goes-with-the-last-consumer",
+    "An auto-delete queue is deleted when its last consumer is gone, and not before.",
+    source=TEMPORARY,
+    broken_on=[NO_AUTO_DELETE],
+)
+def test_an_auto_delete_queue_goes_with_its_last_consumer(stage):
+    name, client = auto_delete(stage)
+    first, last = client.consume(name), client.consume(name)
+
+    client.cancel(first)
+    assert stage.knows(name)
+    client.cancel(last)
+
+    claim("the queue is gone", lambda: not stage.knows(name))
+
+
+@guarantee(
+    "queues.auto-delete-stays-without-a-consumer",
+    "An auto-delete queue that never had a consumer stays, even if the connection that declared it is closed.",
+    source=TEMPORARY,
+    broken_on=[NO_AUTO_DELETE],
+)
+def test_an_auto_delete_queue_that_never_had_a_consumer_stays(stage):
+    name, client = auto_delete(stage)
+    used, consumer = auto_delete(stage)
+    consumer.consume(used)
+
+    client.connection.end()
+    consumer.connection.end()
+
+    claim("the other, that had a consumer, is gone", lambda: not stage.knows(used))
+    assert stage.knows(name)
+
+
+# What a quorum queue cannot be
+
+
+@guarantee(
+    "queues.quorum-must-be-durable",
+    "A quorum queue cannot be transient: such a declaration is refused (406).",
+    source=QUORUM_QUEUES.section("feature-comparison"),
+    queue_types=["quorum"],
+)
+def test_a_quorum_queue_must_be_durable(stage):
+    with refused("a quorum queue is durable", 406, "non-durable"):
+        stage.client().declare(stage.new_name(), durable=False, arguments={"x-queue-type": "quorum"})
+
+
+@guarantee(
+    "queues.quorum-cannot-be-exclusive",
+    "A quorum queue cannot be exclusive: such a declaration is refused (406).",
+    source=QUORUM_QUEUES.section("feature-comparison"),
+    queue_types=["quorum"],
+)
+def test_a_quorum_queue_cannot_be_exclusive(stage):
+    with refused("a quorum queue is not exclusive", 406, "exclusive"):
+        stage.client().declare(stage.new_name(), exclusive=True, arguments={"x-queue-type": "quorum"})
+
+
+# Names
+
+
+@guarantee(
+    "queues.broker-makes-up-a-name",
+    "A queue that is declared without a name gets one from RabbitMQ, another each time, beginning with amq.gen-.",
+    source=QUEUES.section("server-named-queues"),
+    broken_on=[BrokenOn("quorum", "", "quorum queues must be given a name (406)", QUORUM_QUEUES.section("declaring"))],
+)
+def test_the_broker_makes_up_names(stage):
+    names = []
+    with promised("a queue can be declared without a name"), stage.channel() as channel:
+        for _ in range(2):
+            declared = channel.queue_declare("", durable=True, arguments={"x-queue-type": stage.queue_type})
+            names.append(declared.method.queue)
+        for name in names:
+            channel.queue_delete(name)
+
+    assert all(name.startswith("amq.gen-") for name in names)
+    assert len(set(names)) == 2
+
+
+@guarantee(
+    "queues.reserved-name-is-refused",
+    "A queue cannot be given a name that begins with amq. (403).",
+    source=NAMES,
+)
+def test_a_reserved_name_is_refused(stage):
+    arguments = {"x-queue-type": stage.queue_type}
+    with refused("amq. is reserved", 403, "ACCESS_REFUSED"):
+        stage.client().declare(f"amq.{stage.new_name()}", arguments=arguments)
+
+
+@guarantee(
+    "queues.name-can-have-255-bytes",
+    "A queue's name can be 255 bytes of UTF-8 long.",
+    source=NAMES,
+)
+def test_a_name_can_have_255_bytes(stage):
+    name = stage.new_name("x" * 238 + "ü")
+    client = stage.client()
+    with promised("a name of 255 bytes is accepted"):
+        client.declare(name, arguments={"x-queue-type": stage.queue_type})
+        client.publish("a task", queue=name)
+        delivered = claim("the queue works", lambda: client.get(name))
+
+    assert delivered.task == "a task"
+
+
+@guarantee(
+    "queues.passive-declare-of-a-missing-queue-is-refused",
+    "A passive declaration asks whether a queue is there: it does not make one, and answers 404 if there is none.",
+    source=QUEUES.section("declaration"),
+)
+def test_a_passive_declaration_makes_no_queue(stage):
+    name = stage.new_name()
+    for _ in range(2):
+        with refused("there is no such queue", 404, "NOT_FOUND"):
+            stage.client().declare(name, passive=True)
+
+
+# Redeclaring, besides what the chapter on durability has
+
+
+@guarantee(
+    "queues.type-defaults-to-classic",
+    "A declaration without x-queue-type is the same as one with the type classic.",
+    source=EQUIVALENCE,
+    queue_types=["classic"],
+)
+def test_without_a_type_a_queue_is_classic(stage, queue, publish):
+    publish(*TASKS)
+    with promised("no type is the type classic"):
+        assert stage.client().declare(queue.name) == len(TASKS)
+
+
+@hazard(
+    "queues.unknown-argument-is-taken-in-silence",
+    "A mistyped optional argument is no error: the queue is made without the feature that was meant, also where it "
+    "exists already.",
+    source=QUEUES.section("optional-arguments"),
+)
+def test_a_mistyped_argument_is_taken_in_silence(stage):
+    with promised("an unknown argument is no error"):
+        queue = stage.declare(x_max_lenght=1)
+
+    with promised("nor is it one when the queue exists without it"):
+        stage.client().declare(queue.name, arguments={"x-queue-type": stage.queue_type, "x-expire": 1})
+
+    stage.publish(*TASKS, queue=queue)
+    assert [message.task for message in queue.drain()] == TASKS
+
+
+# The default exchange
+
+
+@guarantee(
+    "queues.default-exchange-reaches-every-queue",
+    "Every queue is reached through the default exchange under its own name, without a binding.",
+    source=DEFAULT_EXCHANGE,
+)
+def test_the_default_exchange_reaches_every_queue_by_its_name(stage):
+    one, other = stage.declare(), stage.declare()
+
+    stage.publish("for one", queue=one)
+    stage.publish("for the other", queue=other)
+
+    assert [message.task for message in one.drain()] == ["for one"]
+    assert [message.task for message in other.drain()] == ["for the other"]
+
+
+@guarantee(
+    "queues.default-exchange-cannot-be-changed",
+    "The default exchange can neither be bound to nor deleted (403).",
+    source=DEFAULT_EXCHANGE,
+)
+def test_the_default_exchange_can_neither_be_bound_nor_deleted(stage, queue, publish):
+    with refused("queues cannot be bound to it", 403, "ACCESS_REFUSED"), stage.channel() as channel:
+        channel.queue_bind(queue.name, "", "another key")
+    with refused("it cannot be deleted", 403, "ACCESS_REFUSED"), stage.channel() as channel:
+        channel.exchange_delete("")
+
+    publish("a task")
+    assert [message.task for message in queue.drain()] == ["a task"]
+
+
+# Emptying and removing
+
+
+@guarantee(
+    "queues.purge-spares-what-is-held",
+    "A purge removes the messages that are ready; those that a consumer holds unacknowledged stay.",
+    source=QUEUES.section("purging"),
+)
+def test_a_purge_spares_what_a_consumer_holds(stage, queue, publish):
+    publish(*TASKS)
+    consumer = stage.client()
+    consumer.qos(2)
+    consumer.consume(queue.name)
+    consumer.wait_until_holding(2)
+
+    with promised("a queue can be purged"):
+        removed = stage.client().purge(queue.name)
+
+    assert removed == 3
+    consumer.close()
+    assert [message.task for message in queue.drain()] == TASKS[:2]
+
+
+NO_CONDITIONS = BrokenOn(
+    "quorum",
+    "",
+    "quorum queues do not support it: it costs the connection (540)",
+    server_source("4.3.0", "deps/rabbit/src/rabbit_quorum_queue.erl"),
+)
+
+
+def delete(stage, name, **conditions):
+    with stage.channel() as channel:
+        channel.queue_delete(name, **conditions)
+
+
+@guarantee(
+    "queues.delete-if-unused-spares-a-queue-in-use",
+    "A deletion on condition that the queue is unused is refused while it has a consumer (406), and done afterwards.",
+    source=QUEUES.section("declaration"),
+    broken_on=[NO_CONDITIONS],
+)
+def test_a_queue_in_use_is_not_deleted(stage, queue):
+    consumer = stage.client()
+    tag = consumer.consume(queue.name)
+    with promised("the queue can be asked"), refused("a queue in use is spared", 406, "in use"):
+        delete(stage, queue.name, if_unused=True)
+
+    consumer.cancel(tag)
+
+    with promised("an unused queue is deleted"):
+        delete(stage, queue.name, if_unused=True)
+    assert not queue.exists()
+
+
+@guarantee(
+    "queues.delete-if-empty-spares-a-queue-with-messages",
+    "A deletion on condition that the queue is empty is refused while it has messages (406), and done afterwards.",
+    source=QUEUES.section("declaration"),
+    broken_on=[NO_CONDITIONS],
+)
+def test_a_queue_with_messages_is_not_deleted(stage, queue, publish):
+    publish("a task")
+    with promised("the queue can be asked"), refused("a queue with messages is spared", 406, "not empty"):
+        delete(stage, queue.name, if_empty=True)
+
+    queue.drain()
+
+    with promised("an empty queue is deleted"):
+        delete(stage, queue.name, if_empty=True)
+    assert not queue.exists()
+
+
+# What an error costs
+
+
+@guarantee(
+    "queues.soft-error-costs-one-channel",
+    "An error such as 404 closes the channel on which it was made; the connection and its other channels go on.",
+    source=ERRORS,
+    counter_example="queues.hard-error-costs-the-connection",
+)
+def test_a_soft_error_costs_one_channel(stage, queue):
+    wrong = stage.client()
+    right = stage.client(beside=wrong)
+    right.consume(queue.name)
+
+    with refused("there is no such queue", 404, "NOT_FOUND"):
+        wrong.consume(stage.new_name())
+
+    stage.publish("a task")
+    right.receives("a task")
+    assert right.connection.is_open
+
+
+@hazard(
+    "queues.hard-error-costs-the-connection",
+    "An error such as 540 (a method that is not implemented) closes the connection, with all of its channels.",
+    source=ERRORS,
+)
+def test_a_hard_error_costs_the_connection(stage):
+    wrong = stage.client()
+    bystander = stage.client(beside=wrong)
+
+    with disconnected("basic.recover without requeue is not implemented", 540, "NOT_IMPLEMENTED"):
+        wrong.recover(requeue=False)
+
+    claim("the other channel is closed with it", lambda: not bystander.is_open)
