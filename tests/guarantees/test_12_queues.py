@@ -210,7 +210,9 @@ def test_a_quorum_queue_cannot_be_exclusive(stage):
     "queues.broker-makes-up-a-name",
     "A queue that is declared without a name gets one from RabbitMQ, another each time, beginning with amq.gen-.",
     source=QUEUES.section("server-named-queues"),
-    broken_on=[BrokenOn("quorum", "", "quorum queues must be given a name (406)", QUORUM_QUEUES.section("declaring"))],
+    broken_on=[
+        BrokenOn("quorum", ">3.8.9", "quorum queues must be given a name (406)", QUORUM_QUEUES.section("declaring"))
+    ],
 )
 def test_the_broker_makes_up_names(stage):
     names = []
@@ -240,6 +242,14 @@ def test_a_reserved_name_is_refused(stage):
     "queues.name-can-have-255-bytes",
     "A queue's name can be 255 bytes of UTF-8 long.",
     source=NAMES,
+    broken_on=[
+        BrokenOn(
+            "quorum",
+            "<3.10",
+            "the name of a quorum queue has to be shorter: the connection is closed with 541",
+            server_source("3.8.9", "src/rabbit_quorum_queue.erl"),
+        )
+    ],
 )
 def test_a_name_can_have_255_bytes(stage):
     name = stage.new_name("x" * 238 + "ü")

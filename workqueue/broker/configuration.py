@@ -2,11 +2,17 @@
 
 import dataclasses
 import re
+import secrets
 from collections.abc import Iterable
+
+import pika
+from pika.exceptions import AMQPError, ConnectionClosedByBroker
 
 from workqueue.broker.errors import BrokerError, SpecError
 from workqueue.broker.handle import Broker, Capability
+from workqueue.warden import get_warden
 
+_TRANSIENT = "transient_nonexcl_queues"
 _SETTING = re.compile(r"([A-Za-z0-9_.-]+)\s*=\s*(\S.*)")
 
 # Values of the application `rabbit` that decide what a work queue is promised.
@@ -25,7 +31,7 @@ _QUESTION = f"""\
 try [{{list_to_atom("permit." ++ atom_to_list(Name)), not rabbit_feature_flags:is_enabled(Name)}}
      || Name <- maps:keys(rabbit_deprecated_features:list(all))]
 catch error:undef -> [] end."""
-_ANSWER = re.compile(r"\{'?([\w.]+)'?,\s*([\w.]+)\}")
+_ANSWER = re.compile(r"""\{'?([\w.]+)'?,\s*(?:<<")?([\w.]+)(?:">>)?\}""")
 
 
 def parse_settings(lines: Iterable[str]) -> dict[str, str]:
@@ -48,16 +54,37 @@ def parse_answer(answer: str) -> dict[str, str]:
 
 
 def observe(broker: Broker) -> None:
-    """Ask a broker that has rabbitmqctl what it is configured like, and add that to its `about`.
+    """Find out what a broker is configured like, and add that to its `about`.
 
-    Deprecated features are told as `permit.NAME`, whoever decided it: a setting, the packager, the version. One that
-    cannot be asked, or does not answer, keeps what is known of it.
+    Deprecated features are told as `permit.NAME`, whoever decided it: a setting, the packager, the version. A broker
+    without rabbitmqctl is only tried for what can be seen from outside.
     """
-    if Capability.CTL not in broker.capabilities:
-        return
     try:
-        answer = broker.ctl("eval", _QUESTION)
-    except BrokerError:
-        return
-    facts = {**broker.about.configuration, **parse_answer(answer)}
-    broker.about = dataclasses.replace(broker.about, configuration=facts)
+        if Capability.CTL in broker.capabilities:
+            facts = parse_answer(broker.ctl("eval", _QUESTION))
+        else:
+            facts = _try(broker.url)
+    except (BrokerError, AMQPError):
+        return  # what is known of it is all there is
+    configuration = {**broker.about.configuration, **facts}
+    broker.about = dataclasses.replace(broker.about, configuration=configuration)
+
+
+def _try(url: str) -> dict[str, str]:
+    """Declare a transient queue, which is deleted at once; a broker that denies them closes the connection."""
+    name, permitted = f"wq-{secrets.token_hex(6)}", "true"
+    get_warden().own_queue(url, name)
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+    try:
+        channel = connection.channel()
+        channel.queue_declare(name, arguments={"x-queue-type": "classic"})
+        channel.queue_delete(name)
+    except ConnectionClosedByBroker as error:
+        if _TRANSIENT not in error.reply_text:
+            raise
+        permitted = "false"
+    finally:
+        if connection.is_open:
+            connection.close()
+        get_warden().disown_queue(url, name)
+    return {f"permit.{_TRANSIENT}": permitted}
