@@ -186,9 +186,18 @@ def test_an_auto_delete_queue_that_never_had_a_consumer_stays(stage):
     "A quorum queue cannot be transient: such a declaration is refused (406).",
     source=QUORUM_QUEUES.section("feature-comparison"),
     queue_types=["quorum"],
+    broken_on=[
+        BrokenOn(
+            "quorum",
+            "",
+            "this broker permits no transient queues, of no type: it costs the connection (541)",
+            release_note("4.3.0"),
+            DENIED,
+        )
+    ],
 )
 def test_a_quorum_queue_must_be_durable(stage):
-    with refused("a quorum queue is durable", 406, "non-durable"):
+    with promised("it costs the channel"), refused("a quorum queue is durable", 406, "non-durable"):
         stage.client().declare(stage.new_name(), durable=False, arguments={"x-queue-type": "quorum"})
 
 

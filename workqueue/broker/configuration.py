@@ -56,14 +56,16 @@ def parse_answer(answer: str) -> dict[str, str]:
 def observe(broker: Broker) -> None:
     """Find out what a broker is configured like, and add that to its `about`.
 
-    Deprecated features are told as `permit.NAME`, whoever decided it: a setting, the packager, the version. A broker
-    without rabbitmqctl is only tried for what can be seen from outside.
+    Deprecated features are told as `permit.NAME`, whoever decided it: a setting, the packager, the version. Somebody's
+    broker, that has no rabbitmqctl for us, is tried for what can be seen from outside.
     """
     try:
         if Capability.CTL in broker.capabilities:
             facts = parse_answer(broker.ctl("eval", _QUESTION))
-        else:
+        elif broker.about.provider == "external":
             facts = _try(broker.url)
+        else:
+            return
     except (BrokerError, AMQPError):
         return  # what is known of it is all there is
     configuration = {**broker.about.configuration, **facts}
