@@ -8,7 +8,6 @@ from workqueue.guarantee.waiting import claim, disconnected, promised, refused
 DURABILITY = QUEUES.section("durability")
 EXCLUSIVE = QUEUES.section("exclusive-queues")
 TEMPORARY = QUEUES.section("temporary-queues")
-EQUIVALENCE = QUEUES.section("property-equivalence")
 NAMES = QUEUES.section("names")
 
 PERMITTED = {"permit.transient_nonexcl_queues": "true"}
@@ -279,35 +278,3 @@ def test_a_passive_declaration_makes_no_queue(stage):
     for _ in range(2):
         with refused("there is no such queue", 404, "NOT_FOUND"):
             stage.client().declare(name, passive=True)
-
-
-# Redeclaring, besides what the chapter on durability has
-
-
-@guarantee(
-    "queues.type-defaults-to-classic",
-    "A declaration without x-queue-type is the same as one with the type classic.",
-    source=EQUIVALENCE,
-    queue_types=["classic"],
-)
-def test_without_a_type_a_queue_is_classic(stage, queue, publish):
-    publish(*TASKS)
-    with promised("no type is the type classic"):
-        assert stage.client().declare(queue.name) == len(TASKS)
-
-
-@hazard(
-    "queues.unknown-argument-is-taken-in-silence",
-    "A mistyped optional argument is no error: the queue is made without the feature that was meant, also where it "
-    "exists already.",
-    source=QUEUES.section("optional-arguments"),
-)
-def test_a_mistyped_argument_is_taken_in_silence(stage):
-    with promised("an unknown argument is no error"):
-        queue = stage.declare(x_max_lenght=1)
-
-    with promised("nor is it one when the queue exists without it"):
-        stage.client().declare(queue.name, arguments={"x-queue-type": stage.queue_type, "x-expire": 1})
-
-    stage.publish(*TASKS, queue=queue)
-    assert [message.task for message in queue.drain()] == TASKS

@@ -1,14 +1,61 @@
-"""Queues: how they are reached, emptied and removed, and what an error costs."""
+"""Queues: how they are declared again, reached, emptied and removed, and what an error costs."""
 
 from workqueue.guarantee.catalogue import guarantee, hazard
 from workqueue.guarantee.expectation import BrokenOn
 from workqueue.guarantee.sources import CHANNELS, QUEUES, TUTORIAL_2, server_source
 from workqueue.guarantee.waiting import claim, disconnected, promised, refused
 
+EQUIVALENCE = QUEUES.section("property-equivalence")
 ERRORS = CHANNELS.section("error-handling")
 DEFAULT_EXCHANGE = TUTORIAL_2.section("putting-it-all-together")
 
 TASKS = [f"task {n}" for n in range(1, 6)]
+
+
+# Redeclaring, besides what the chapter on durability has
+
+
+@guarantee(
+    "queues.type-defaults-to-classic",
+    "A declaration without x-queue-type is the same as one with the type classic.",
+    source=EQUIVALENCE,
+    queue_types=["classic"],
+)
+def test_without_a_type_a_queue_is_classic(stage, queue, publish):
+    publish(*TASKS)
+    with promised("no type is the type classic"):
+        assert stage.client().declare(queue.name) == len(TASKS)
+
+
+@guarantee(
+    "queues.redeclare-other-auto-delete-refused",
+    "RabbitMQ does not allow redefining an existing queue as one that deletes itself (406); the queue is not harmed.",
+    source=EQUIVALENCE,
+)
+def test_redeclaring_as_auto_delete_is_refused(stage, queue, publish):
+    publish(*TASKS)
+
+    with refused("the declarations differ", 406, "PRECONDITION_FAILED"):
+        stage.client().declare(queue.name, auto_delete=True, arguments=queue.arguments)
+
+    assert [message.task for message in queue.drain()] == TASKS
+
+
+@hazard(
+    "queues.unknown-argument-is-taken-in-silence",
+    "A mistyped optional argument is no error: the queue is made without the feature that was meant, also where it "
+    "exists already.",
+    source=QUEUES.section("optional-arguments"),
+)
+def test_a_mistyped_argument_is_taken_in_silence(stage):
+    with promised("an unknown argument is no error"):
+        queue = stage.declare(x_max_lenght=1)
+
+    with promised("nor is it one when the queue exists without it"):
+        stage.client().declare(queue.name, arguments={"x-queue-type": stage.queue_type, "x-expire": 1})
+
+    stage.publish(*TASKS, queue=queue)
+    assert [message.task for message in queue.drain()] == TASKS
 
 
 # The default exchange

@@ -35,10 +35,10 @@ def workqueue_broker(request: pytest.FixtureRequest) -> Iterator["Broker"]:
 
     settings = Settings.of(request.config)
     spec: str = request.param
+    config = NodeConfig(settings=parse_settings(settings.broker_settings))
     command = shlex.split(settings.restart_command) if settings.restart_command else None
     try:
         source = resolve(spec, restart_command=command)
-        config = NodeConfig(settings=parse_settings(settings.broker_settings))
         source.check(config)
         source.prepare()
         broker = source.start(config)
