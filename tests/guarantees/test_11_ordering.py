@@ -9,6 +9,7 @@ from workqueue.guarantee.sources import (
     SEMANTICS,
     Source,
     release_note,
+    server_source,
 )
 from workqueue.guarantee.waiting import claim, promised
 
@@ -151,7 +152,12 @@ def test_with_a_delivery_limit_a_requeued_message_comes_first_again(stage):
     queue_types=["quorum"],
     broken_on=[
         BrokenOn("quorum", "<4.0", "-1 is a limit: what is requeued is dropped at once", release_note("4.0.1")),
-        BrokenOn("quorum", ">=4.3", "what is requeued is at the head of the queue in any case", release_note("4.3.0")),
+        BrokenOn(
+            "quorum",
+            ">=4.3",
+            "what is requeued is at the head of the queue in any case",
+            server_source("4.3.0", "deps/rabbit/src/rabbit_channel.erl"),
+        ),
     ],
 )
 def test_without_a_delivery_limit_a_requeued_message_comes_last(stage):

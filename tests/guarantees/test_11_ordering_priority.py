@@ -52,13 +52,14 @@ def test_the_next_single_active_consumer_goes_on_in_order(stage):
     broken_on=[
         BrokenOn(
             "classic",
-            "<4.0",
+            versions,
             "the queue's process crashes at the next message, and the next consumer gets nothing any more",
             Source(
                 "rabbitmq-server #5460, queue crash using SAC",
                 "https://github.com/rabbitmq/rabbitmq-server/issues/5460",
             ),
         )
+        for versions in ("<3.9.27", ">=3.10,<3.10.13", ">=3.11,<3.11.5")
     ],
 )
 def test_an_active_consumer_that_cancels_is_overtaken(stage):
