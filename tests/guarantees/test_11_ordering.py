@@ -259,7 +259,11 @@ def test_what_was_polled_comes_again_in_order(stage, queue, publish):
 )
 def test_what_was_held_comes_again_in_order_after_a_restart(stage, queue, publish):
     publish(*TASKS)
-    holder(stage, queue, 3)
+    consumer = stage.client()
+    consumer.qos(3)
+    consumer.consume(queue.name)
+    consumer.wait_until_holding(3)
+    consumer.sync()
     yield
     assert [message.task for message in queue.drain()] == TASKS
 

@@ -73,7 +73,7 @@ def test_an_active_consumer_that_cancels_is_overtaken(stage):
 
     active.cancel(tag)
     [later] = stage.client().publish("a later task", queue=queue.name)
-    standby.receives(*TASKS[3:], later, within=8)
+    standby.receives(*TASKS[3:], later, within=5)
     active.close()
 
     standby.receives(*TASKS[:3])
