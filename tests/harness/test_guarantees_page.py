@@ -49,7 +49,7 @@ def test_every_guarantee_can_be_explained_with_its_spec():
 
 def test_a_spec_is_shown_without_decorators_and_with_its_helpers():
     known = catalogue.load()
-    spec = spec_source(known.specs["durability.transient-queue-is-forgotten"])
+    spec = spec_source(known.specs["durability.redeclare-other-type-refused"])
 
-    assert spec.code.startswith("def test_a_transient_queue_is_forgotten(stage):")
-    assert "def _declare_transient(stage):" in spec.code
+    assert spec.code.startswith("def test_redeclaring_with_another_type_is_refused(stage, queue):")
+    assert "def _is_refused_and_harms_nothing(stage, queue, argument" in spec.code

@@ -23,8 +23,10 @@ class Fake(Broker):
 class FakeSource(Source):
     def __init__(self, spec):
         self.spec = spec
-    def start(self, config=None):
-        return Fake(self.spec)
+    def start(self, config):
+        broker = Fake(self.spec)
+        broker.given = dict(config.settings)
+        return broker
 
 def resolve(spec, **_):
     if spec == "debian:none":
@@ -156,6 +158,22 @@ def test_queue_types_can_be_chosen_on_the_command_line_and_in_ini(specs, options
 
     assert {queue_type for _, queue_type in cells} == {"quorum"}
     assert ("ends.quorum-only", "quorum") in cells
+
+
+@pytest.mark.parametrize(
+    "options", [["--broker-setting=heartbeat=17"], ["-o", "workqueue_broker_setting=heartbeat = 17"]]
+)
+def test_broker_settings_come_from_the_command_line_or_ini(specs, options):
+    specs.makepyfile("def test_given(workqueue_broker): assert workqueue_broker.given == {'heartbeat': '17'}")
+
+    specs.runpytest_subprocess("--broker=fake", *options).assert_outcomes(passed=1)
+
+
+def test_a_malformed_broker_setting_is_an_error_even_if_nobody_chose_a_broker(specs):
+    result = specs.runpytest_subprocess("--guarantee=ends.holds", "--broker-setting=heartbeat")
+
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines(["*'heartbeat' is no setting of a broker: use KEY=VALUE*"])
 
 
 def test_specs_run_on_every_broker(specs):

@@ -32,8 +32,15 @@ class ExternalSource(Source):
         progress(f"Connecting to {self.spec}")
         _ask(self._url, self.spec)
 
-    def start(self, config: NodeConfig = DEFAULT_CONFIG) -> Broker:  # noqa: ARG002 - it is configured already
+    def check(self, config: NodeConfig) -> None:
+        """Refuse settings: it is configured already."""
+        if config.settings:
+            keys = ", ".join(config.settings)
+            raise SpecError(f"{self.spec} runs already, so it cannot be configured from here ({keys}).")
+
+    def start(self, config: NodeConfig = DEFAULT_CONFIG) -> Broker:
         """Connect to it."""
+        self.check(config)
         return ExternalBroker(self._url, self.spec, _ask(self._url, self.spec), self._restart_command)
 
 

@@ -39,7 +39,7 @@ class About:
     package: str | None = None
     """Version of the package, or digest of the image, that it was started from."""
     configuration: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """Settings that matter to the guarantees and that we chose."""
+    """What we chose, and what `workqueue.broker.configuration.observe` found out."""
 
 
 def _quick_ticks() -> Mapping[str, str]:
@@ -139,6 +139,9 @@ class Source(abc.ABC):
 
         Idempotent, and safe to be called by several processes at once. Raises `Unavailable`.
         """
+
+    def check(self, config: NodeConfig) -> None:  # noqa: B027 - those that we start can be configured
+        """See whether its brokers can be configured like that. Raises `SpecError`."""
 
     @abc.abstractmethod
     def start(self, config: NodeConfig = DEFAULT_CONFIG) -> Broker:

@@ -135,6 +135,8 @@ class PrivateNode(Broker):
             self.kill()
             tail = "\n".join(self.log_since(mark).splitlines()[-_TAIL:])
             raise StartFailed(f"The broker {self.spec} did not start: {reason}.", tail) from None
+        if hasattr(self, "about"):
+            return  # it was asked what it is, and a restart changes nothing of that
         self.about = About(
             spec=self.spec,
             provider=self._installation.provider,

@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from workqueue.broker import resolve
+from workqueue.broker import NodeConfig, resolve
+from workqueue.broker.configuration import parse_settings
 from workqueue.broker.errors import BrokerError
 from workqueue.cli._errors import NoBroker
 from workqueue.cli._live import Live
@@ -36,6 +37,13 @@ from workqueue.report.document import Planned
 @click.option("--only", "slugs", multiple=True, metavar="SLUG", help="Only this guarantee. Repeatable.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), metavar="FILE", help="Write the report to FILE.")
 @click.option(
+    "--broker-setting",
+    "broker_settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Start the brokers with this line in their rabbitmq.conf. Repeatable. Not for a broker given as URL.",
+)
+@click.option(
     "--broker-restart-command",
     metavar="COMMAND",
     help="Restarts a broker given as URL, so that durability can be checked on it. It runs without a shell.",
@@ -53,6 +61,7 @@ def command(
     chapters: tuple[str, ...],
     slugs: tuple[str, ...],
     json_path: Path | None,
+    broker_settings: tuple[str, ...],
     broker_restart_command: str | None,
     jobs: int,
 ) -> int:
@@ -64,6 +73,7 @@ def command(
       workqueue verify --broker debian:bookworm --broker debian:forky --json report.json
       workqueue verify --broker amqp://user:password@host:5672/%2F --queue-type quorum
       workqueue verify --only acknowledgement.returned-on-worker-kill
+      workqueue verify --broker-setting deprecated_features.permit.transient_nonexcl_queues=false
 
     \b
     Exit codes:
@@ -81,7 +91,7 @@ def command(
     types = QUEUE_TYPES if queue_type == "both" else (queue_type,)
     wanted = specs or tuple(os.environ.get("WORKQUEUE_BROKER", "").split()) or ("auto",)
     started = dt.datetime.now(dt.UTC)
-    brokers = _prepare(wanted, broker_restart_command)
+    brokers = _prepare(wanted, broker_settings, broker_restart_command)
     shared = [name for name, spec in brokers.items() if name != spec and broker_restart_command]
     groups = conductor.plan(brokers, types, entries, shared=shared)
     planned = [Planned(slug, group.broker, each) for group in groups for slug, each in group.planned]
@@ -96,6 +106,7 @@ def command(
                 restart_command=broker_restart_command,
                 listener=live.tell,
                 slugs=[entry.slug for entry in entries] if chapters or slugs else [],
+                broker_settings=broker_settings,
             )
         complete = True
     except conductor.NoBroker as error:
@@ -127,14 +138,16 @@ def _chosen(known: catalogue.Catalogue, chapters: Sequence[str], slugs: Sequence
     return [entry for entry in known.values() if entry.slug in slugs or entry.chapter in chapters]
 
 
-def _prepare(specs: Sequence[str], restart_command: str | None) -> dict[str, str]:
+def _prepare(specs: Sequence[str], settings: Sequence[str], restart_command: str | None) -> dict[str, str]:
     """Get every broker ready to start; the names for people with the specs to start them by."""
     brokers: dict[str, str] = {}
     restart = shlex.split(restart_command) if restart_command else None
     with progress_on_stderr() as progress:
         for spec in dict.fromkeys(specs):
             try:
+                config = NodeConfig(settings=parse_settings(settings))
                 source = resolve(spec, progress=progress, restart_command=restart)
+                source.check(config)
                 source.prepare(progress)
             except BrokerError as error:
                 raise NoBroker(str(error)) from error

@@ -79,14 +79,23 @@ def plan(
 
 
 def conduct(
-    groups: Sequence[Group], *, jobs: int, restart_command: str | None, listener: Listener, slugs: Sequence[str] = ()
+    groups: Sequence[Group],
+    *,
+    jobs: int,
+    restart_command: str | None,
+    listener: Listener,
+    slugs: Sequence[str] = (),
+    broker_settings: Sequence[str] = (),
 ) -> None:
     """Run the groups, at most ``jobs`` at a time, and fill in their cells; calls the listener for each.
 
+    :param broker_settings: lines of rabbitmq.conf for every broker, ``KEY=VALUE``.
     :raises NoBroker: as soon as no group can have its broker.
     """
     folder = get_warden().directory("wq-verify-")
-    waiting = [_Run(group, folder / f"{number}", restart_command, slugs) for number, group in enumerate(groups)]
+    options = [f"--guarantee={slug}" for slug in slugs] + [f"--broker-setting={line}" for line in broker_settings]
+    options += [f"--broker-restart-command={restart_command}"] if restart_command else []
+    waiting = [_Run(group, folder / f"{number}", options) for number, group in enumerate(groups)]
     running: list[_Run] = []
     while waiting or running:
         while waiting and len(running) < jobs:
@@ -109,12 +118,11 @@ def conduct(
 class _Run:
     """One group's process and the file in which it writes down what happens."""
 
-    def __init__(self, group: Group, path: Path, restart_command: str | None, slugs: Sequence[str]) -> None:
+    def __init__(self, group: Group, path: Path, options: Sequence[str]) -> None:
         self.group = group
         self._events = path.with_suffix(".events")
         self._output = path.with_suffix(".output")
-        self._restart_command = restart_command
-        self._slugs = slugs
+        self._options = options
         self._read = 0
         self._finished = False
         self._latest = math.inf
@@ -128,9 +136,7 @@ class _Run:
         argv += ["-p", "no:cacheprovider", "-p", "workqueue.guarantee.plugin", "--import-mode=importlib"]
         argv += [f"--guarantee-events={self._events}"]
         argv += [f"--queue-type={self.group.queue_types[0]}"] if len(self.group.queue_types) == 1 else []
-        argv += [f"--guarantee={slug}" for slug in self._slugs]
-        if self._restart_command:
-            argv += [f"--broker-restart-command={self._restart_command}"]
+        argv += self._options
         env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
         # Other people's plugins have no business here; the broker goes through the environment: it may hold a password.
         env |= {"WORKQUEUE_BROKER": self.group.spec, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}

@@ -13,7 +13,7 @@ from pika.channel import Channel
 from pika.exceptions import AMQPError
 
 from workqueue.guarantee.verdict import Unknown
-from workqueue.guarantee.waiting import PATIENCE
+from workqueue.guarantee.waiting import PATIENCE, barrier
 
 T = TypeVar("T")
 
@@ -60,6 +60,11 @@ class Connection:
         opened: Future[Channel] = Future()
         self.run(lambda: self._connection.channel(on_open_callback=opened.set_result))
         return answer_of(opened, "a channel is opened", lambda: self.closed_by)
+
+    def end(self) -> None:
+        """Close it properly; returns when it is closed."""
+        self.run(self._close)
+        barrier("the connection is closed", lambda: not self.is_open)
 
     def close(self) -> None:
         """Close it, if it is open, and end its thread. Call it once, last."""

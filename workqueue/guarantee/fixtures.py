@@ -28,23 +28,27 @@ _SCENES = pytest.StashKey[dict[str, "Scene"]]()
 @pytest.fixture(scope="session")
 def workqueue_broker(request: pytest.FixtureRequest) -> Iterator["Broker"]:
     """A running broker (`workqueue.broker.Broker`), one for each ``--broker``, shared by the session."""
-    from workqueue.broker import resolve
+    from workqueue.broker import NodeConfig, resolve
+    from workqueue.broker.configuration import observe, parse_settings
     from workqueue.broker.errors import BrokerError
     from workqueue.guarantee.settings import Settings
 
     settings = Settings.of(request.config)
     spec: str = request.param
+    config = NodeConfig(settings=parse_settings(settings.broker_settings))
     command = shlex.split(settings.restart_command) if settings.restart_command else None
     try:
         source = resolve(spec, restart_command=command)
+        source.check(config)
         source.prepare()
-        broker = source.start()
+        broker = source.start(config)
     except BrokerError as error:
         request.config.hook.pytest_workqueue_no_broker(message=str(error))
         if settings.broker_was_chosen or os.environ.get("CI"):
             raise
         pytest.skip(f"no broker: {error}")
     with broker:
+        observe(broker)
         yield broker
 
 

@@ -18,6 +18,7 @@ class Settings:
     :param queue_types: the queue types to run on.
     :param chapters: only guarantees of these chapters (all if empty).
     :param slugs: only these guarantees (all if empty).
+    :param broker_settings: lines of rabbitmq.conf for the brokers that are started, ``KEY=VALUE``.
     :param restart_command: what restarts a broker that is not ours, as one line.
     :param events: the file that gets the run as JSON lines, or None.
     """
@@ -27,6 +28,7 @@ class Settings:
     queue_types: tuple[str, ...]
     chapters: frozenset[str]
     slugs: frozenset[str]
+    broker_settings: tuple[str, ...]
     restart_command: str | None
     events: str | None
 
@@ -45,6 +47,7 @@ class Settings:
             queue_types=QUEUE_TYPES if queue_type == "both" else (queue_type,),
             chapters=frozenset(option.workqueue_chapter or config.getini("workqueue_chapter")),
             slugs=frozenset(option.workqueue_only or config.getini("workqueue_only")),
+            broker_settings=tuple(option.workqueue_broker_setting or config.getini("workqueue_broker_setting")),
             restart_command=option.workqueue_restart_command or config.getini("workqueue_broker_restart_command"),
             events=option.workqueue_events,
         )
@@ -82,6 +85,14 @@ def add_options(parser: pytest.Parser) -> None:
         help="run only this guarantee; repeatable",
     )
     group.addoption(
+        "--broker-setting",
+        action="append",
+        dest="workqueue_broker_setting",
+        metavar="KEY=VALUE",
+        help="start the broker with this line in its rabbitmq.conf, such as "
+        "deprecated_features.permit.transient_nonexcl_queues=false; repeatable; not for one given as URL",
+    )
+    group.addoption(
         "--broker-restart-command",
         dest="workqueue_restart_command",
         metavar="COMMAND",
@@ -98,4 +109,5 @@ def add_options(parser: pytest.Parser) -> None:
     parser.addini("workqueue_queue_type", "as --queue-type", default="")
     parser.addini("workqueue_chapter", "as --guarantee-chapter, separated by spaces", type="args")
     parser.addini("workqueue_only", "as --guarantee, separated by spaces", type="args")
+    parser.addini("workqueue_broker_setting", "as --broker-setting, one a line", type="linelist")
     parser.addini("workqueue_broker_restart_command", "as --broker-restart-command", default="")

@@ -67,20 +67,25 @@ class Stage:
 
         :param arguments: optional queue arguments, with ``_`` for ``-``: ``x_message_ttl=500``.
         """
-        name = f"wq-{secrets.token_hex(6)}"
+        name = self.new_name()
         queue = Queue(
             self,
             name,
             durable,
             {"x-queue-type": self.queue_type} | {key.replace("_", "-"): value for key, value in arguments.items()},
         )
-        if self.broker.about.provider == "external":
-            get_warden().own_queue(self.broker.url, name)
         with self.channel() as channel:
             channel.queue_declare(name, durable=durable, arguments=dict(queue.arguments))
-        self._resources.callback(self._delete, name)
         self.declared_at = time.monotonic()
         return queue
+
+    def new_name(self, suffix: str = "") -> str:
+        """A name for a queue that the spec declares by itself; the queue is deleted when the spec ends."""
+        name = f"wq-{secrets.token_hex(6)}{suffix}"
+        if self.broker.about.provider == "external":
+            get_warden().own_queue(self.broker.url, name)
+        self._resources.callback(self._delete, name)
+        return name
 
     def knows(self, name: str) -> bool:
         """Whether the broker has a queue of that name."""
