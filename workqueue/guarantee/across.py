@@ -1,7 +1,8 @@
 """One restart, many claims: specs that need the broker to go down share the fall.
 
 A spec declared with ``across=`` is a generator. When the first of them is due, all that wait for the same fault on
-the same broker are run up to their ``yield``, the fault happens once, and each goes on when its turn comes.
+the same broker are run up to their ``yield``, the fault happens once, and each is run to its end at once, before
+another fault can befall its queues; how it ended is told when its turn comes.
 """
 
 import inspect
@@ -50,10 +51,22 @@ class Scene:
         """Let it end with this error, unless it has one of its own."""
         self._error = self._error or error
 
+    def conclude(self) -> None:
+        """Run the rest of it, unless it failed before, and remove what it brought on."""
+        for step in (self._run_the_rest, self.stage.close):
+            try:
+                step()
+            except Exception as error:  # noqa: BLE001 - judged when its turn comes
+                self.fail(error)
+
     def finish(self) -> None:
-        """Run the rest of it."""
+        """Tell how it ended: raise what it raised."""
         if self._error is not None:
             raise self._error
+
+    def _run_the_rest(self) -> None:
+        if self._error is not None:
+            return
         if self._generator is None:
             raise Unknown("the spec was not prepared before the broker went down")
         try:
@@ -72,7 +85,7 @@ class Crossing:
         self._scenes = scenes
 
     def happen(self) -> None:
-        """Prepare all scenes and bring the broker down and up again."""
+        """Prepare all scenes, bring the broker down and up again, and see what became of each."""
         for scene in self._scenes:
             if not scene.at_once:
                 scene.prepare()
@@ -81,6 +94,11 @@ class Crossing:
         for scene in self._scenes:
             if scene.at_once:
                 scene.prepare()
+        self._bring_down_and_up()
+        for scene in self._scenes:
+            scene.conclude()
+
+    def _bring_down_and_up(self) -> None:
         try:
             canary = blocking.BlockingConnection(pika.URLParameters(self._broker.url))
             what = self._fall()

@@ -99,7 +99,7 @@ def workqueue_across(
     request: pytest.FixtureRequest,
     workqueue_broker: "Broker",
     workqueue_queue_type: str,  # noqa: ARG001 - the spec is to run for each type
-) -> Iterator["Scene"]:
+) -> "Scene":
     """The scene of a spec that was declared with ``across=``; the fault happens at the first one's turn."""
     from workqueue.guarantee.across import Crossing
     from workqueue.guarantee.catalogue import of
@@ -117,8 +117,7 @@ def workqueue_across(
         Crossing(fault, workqueue_broker, list(group.values())).happen()
     scene = scenes.pop(request.node.nodeid)
     _tell_the_report(request, scene.stage)
-    yield scene
-    scene.stage.close()
+    return scene
 
 
 def _require(broker: "Broker", needs: Sequence[str]) -> None:
