@@ -8,7 +8,6 @@ from workqueue.guarantee.waiting import barrier, claim, promised, refused
 PER_QUEUE = TTL.section("per-queue-message-ttl")
 PER_MESSAGE = TTL.section("per-message-ttl-in-publishers")
 RETROACTIVE = TTL.section("message-ttl-applied-retroactively")
-QUEUE_TTL = TTL.section("queue-ttl")
 
 #: Milliseconds in which a consumer that waits is sure to be served, and that a spec does not wait for in vain.
 SHORT = 300
@@ -208,7 +207,7 @@ def test_with_a_ttl_of_zero_an_idle_consumer_is_served(stage):
 
 @guarantee(
     "limits.ttl-zero-does-not-wait",
-    "With a message TTL of 0, a message that no consumer can take at once expires, and its publisher does not learn it: "
+    "With a message TTL of 0, a message that no consumer can take at once expires, and its publisher is not told: "
     "it is confirmed, and not returned.",
     source=PER_QUEUE,
     broken_on=[NO_QUEUE_TTL_YET],
