@@ -1,5 +1,7 @@
 """Limits on length, and on the life of a queue that nobody uses."""
 
+from pika.exceptions import ConnectionClosedByBroker
+
 from workqueue.guarantee.catalogue import guarantee, hazard
 from workqueue.guarantee.expectation import BrokenOn
 from workqueue.guarantee.sources import LENGTH_LIMIT, QUORUM_QUEUES, TTL, release_note, server_source
@@ -144,8 +146,13 @@ def _is_gone(stage, queue):
     client = stage.client()
 
     def gone():
+        nonlocal client
         client.publish("are you there?", queue=queue.name, mandatory=True)
-        client.sync()
+        try:
+            client.sync()
+        except ConnectionClosedByBroker:
+            # A publish in the very moment of the deletion can cost the connection (541): ask again.
+            client = stage.client()
         return client.returned
 
     return gone
