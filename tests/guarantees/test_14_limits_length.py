@@ -1,0 +1,238 @@
+"""Limits on length, and on the life of a queue that nobody uses."""
+
+from pika.exceptions import ConnectionClosedByBroker
+
+from workqueue.guarantee.catalogue import guarantee, hazard
+from workqueue.guarantee.expectation import BrokenOn
+from workqueue.guarantee.sources import LENGTH_LIMIT, QUORUM_QUEUES, TTL, release_note, server_source
+from workqueue.guarantee.waiting import claim, promised
+
+OVERVIEW = LENGTH_LIMIT.section("overview")
+DROP_HEAD = LENGTH_LIMIT.section("default-behaviour")
+OVERFLOW = LENGTH_LIMIT.section("overflow-behaviour")
+BOTH = LENGTH_LIMIT.section("definition-using-x-args")
+QUEUE_TTL = TTL.section("queue-ttl")
+
+FEATURES = QUORUM_QUEUES.section("feature-matrix")
+RABBIT_FIFO = server_source("4.3.0", "deps/rabbit/src/rabbit_fifo.erl")
+
+TASKS = [f"task {n}" for n in range(1, 6)]
+
+NO_REJECT_YET = BrokenOn("quorum", "<3.8.10", "quorum queues refuse x-overflow (406)", release_note("3.8.10"))
+NO_EXPIRES_YET = BrokenOn("quorum", "<3.10", "quorum queues refuse x-expires (406)", release_note("3.10.0"))
+
+
+def all_of(stage, queue):
+    """All that a consumer is given. What comes last is published when the rest is here, as it counts for the limit."""
+    consumer = stage.client()
+    consumer.consume(queue.name)
+    claim("all that is ready is delivered", lambda: consumer.received and queue.ready() == 0)
+    consumer.publish("last", queue=queue.name)
+    consumer.receives("last")
+    assert consumer.tasks[-1] == "last"
+    return consumer.tasks[:-1]
+
+
+@guarantee(
+    "limits.full-queue-drops-the-oldest",
+    "A queue that is longer than its x-max-length drops its oldest messages, and keeps the latest.",
+    source=DROP_HEAD,
+    counter_example="queue-size.fills-up-when-all-are-busy",
+)
+def test_a_full_queue_drops_the_oldest(stage):
+    queue = stage.declare(x_max_length=3)
+
+    stage.publish(*TASKS, queue=queue)
+
+    assert all_of(stage, queue) == TASKS[2:]
+
+
+@guarantee(
+    "limits.max-length-bytes-counts-bodies",
+    "A queue with x-max-length-bytes keeps as many of the latest messages as their bodies have bytes; nothing else of "
+    "them counts.",
+    source=OVERVIEW,
+    broken_on=[BrokenOn("quorum", ">=4.3", "more than the bodies counts, so that fewer are kept", RABBIT_FIFO)],
+)
+def test_a_limit_in_bytes_counts_the_bodies(stage):
+    queue = stage.declare(x_max_length_bytes=3 * len(TASKS[0]))
+
+    stage.publish(*TASKS, queue=queue)
+
+    claim("three remain", lambda: queue.ready() == 3, within=3)
+    assert all_of(stage, queue) == TASKS[2:]
+
+
+@guarantee(
+    "limits.first-limit-reached-counts",
+    "If a queue has limits on both messages and bytes, the one that is reached first counts.",
+    source=BOTH,
+)
+def test_the_limit_that_is_reached_first_counts(stage):
+    queue = stage.declare(x_max_length=3, x_max_length_bytes=2_500)
+
+    stage.publish(*TASKS, queue=queue)
+    claim("three short messages are kept", lambda: queue.ready() == 3)
+
+    stage.publish(*("long" * 250 for _ in range(5)), queue=queue)
+    claim("two long messages are kept", lambda: queue.ready() == 2)
+
+
+@guarantee(
+    "limits.reject-publish-keeps-the-oldest",
+    "A full queue whose overflow is reject-publish keeps its oldest messages, and refuses (basic.nack) what comes.",
+    source=OVERFLOW,
+    broken_on=[NO_REJECT_YET],
+    counter_example="limits.reject-publish-is-silent-without-confirms",
+)
+def test_a_full_queue_that_rejects_keeps_the_oldest(stage):
+    with promised("a queue can reject what comes"):
+        queue = stage.declare(x_max_length=3, x_overflow="reject-publish")
+    producer = stage.client()
+    producer.confirm()
+
+    accepted = []
+    for number, task in enumerate(TASKS):
+        producer.publish(task, queue=queue.name)
+        claim(f"{task} is answered", lambda number=number: len(producer.confirms) > number)
+        if producer.confirms[-1].ok:
+            accepted.append(task)
+
+    assert len(accepted) < len(TASKS), "some are refused"
+    assert all_of(stage, queue) == accepted == TASKS[: len(accepted)]
+
+
+@hazard(
+    "limits.reject-publish-is-silent-without-confirms",
+    "Without publisher confirms, what a full queue refuses (overflow reject-publish) is lost, and nobody is told.",
+    source=OVERFLOW,
+    broken_on=[NO_REJECT_YET],
+)
+def test_without_confirms_what_is_refused_is_lost_in_silence(stage):
+    with promised("a queue can reject what comes"):
+        queue = stage.declare(x_max_length=3, x_overflow="reject-publish")
+    producer = stage.client()
+
+    # A quorum queue takes a few more before its publishers know that it is full.
+    tasks = [f"task {n}" for n in range(1, 101)]
+    for task in tasks:
+        producer.publish(task, queue=queue.name, mandatory=True)
+        producer.sync()
+
+    kept = all_of(stage, queue)
+    assert len(kept) < len(tasks)
+    assert kept == tasks[: len(kept)]
+    assert producer.is_open
+    assert producer.returned == []
+
+
+@guarantee(
+    "limits.lower-of-policy-and-argument",
+    "If a policy and the arguments of a queue set the same limit, the lower value counts.",
+    source=OVERVIEW,
+    needs=["ctl"],
+)
+def test_the_lower_of_policy_and_argument_counts(stage):
+    queue = stage.declare(x_max_length=3, x_max_length_bytes=1_000_000)
+
+    with stage.policy(queue, max_length=10, max_length_bytes=2_500):
+        claim("the argument limits the messages", lambda: stage.publish(*TASKS, queue=queue) and queue.ready() == 3)
+        long = ["long" * 250] * 5
+        claim("the policy limits the bytes", lambda: stage.publish(*long, queue=queue) and queue.ready() == 2)
+
+
+def _is_gone(stage, queue):
+    """Whether a queue is gone; to ask by declaring it passively, or with basic.get, could count as use."""
+    client = stage.client()
+
+    def gone():
+        nonlocal client
+        client.publish("are you there?", queue=queue.name, mandatory=True)
+        try:
+            client.sync()
+        except ConnectionClosedByBroker:
+            # A publish in the very moment of the deletion can cost the connection (541): ask again.
+            client = stage.client()
+        return client.returned
+
+    return gone
+
+
+@guarantee(
+    "limits.unused-queue-is-deleted",
+    "A queue with x-expires is deleted, with the messages in it, when nobody has used it for so long.",
+    source=QUEUE_TTL,
+    broken_on=[NO_EXPIRES_YET],
+)
+def test_an_unused_queue_is_deleted(stage):
+    with promised("a queue can expire"):
+        queue = stage.declare(x_expires=200)
+
+    claim("the queue is deleted", _is_gone(stage, queue))
+
+
+@guarantee(
+    "limits.consumer-keeps-the-queue",
+    "A queue with x-expires is kept for as long as it has a consumer, however idle.",
+    source=QUEUE_TTL,
+    broken_on=[NO_EXPIRES_YET],
+)
+def test_a_consumer_keeps_the_queue(stage):
+    with promised("a queue can expire"):
+        used = stage.declare(x_expires=300)
+    consumer = stage.client()
+    tag = consumer.consume(used.name, auto_ack=True)
+
+    unused = stage.declare(x_expires=600)
+    claim("a queue that waits longer is deleted", _is_gone(stage, unused))
+
+    stage.publish("a task", queue=used)
+    consumer.receives("a task")
+    consumer.cancel(tag)
+    claim("the queue is deleted without its consumer", _is_gone(stage, used))
+
+
+@guarantee(
+    "limits.redeclaring-keeps-the-queue",
+    "A queue with x-expires is kept, with its messages, for as long as it is declared again and again.",
+    source=QUEUE_TTL,
+    broken_on=[
+        NO_EXPIRES_YET,
+        BrokenOn("quorum", ">=3.10", "to declare it again does not renew the lease of a quorum queue", FEATURES),
+    ],
+)
+def test_to_redeclare_a_queue_keeps_it(stage):
+    with promised("a queue can expire"):
+        queue = stage.declare(x_expires=700)
+        stage.publish("kept", queue=queue)
+        unused = stage.declare(x_expires=1_200)
+    client = stage.client()
+    gone = _is_gone(stage, unused)
+
+    def redeclare():
+        client.declare(queue.name, arguments=dict(queue.arguments))
+        return gone()
+
+    claim("a queue that is not declared again is deleted", redeclare)
+    with promised("the queue is there"):
+        assert client.get(queue.name) is not None
+
+
+@guarantee(
+    "limits.polling-keeps-the-queue",
+    "A queue with x-expires is kept for as long as somebody polls it with basic.get, even if it is empty.",
+    source=QUEUE_TTL,
+    broken_on=[NO_EXPIRES_YET],
+)
+def test_to_poll_a_queue_keeps_it(stage):
+    with promised("a queue can expire"):
+        queue, unused = stage.declare(x_expires=700), stage.declare(x_expires=1_200)
+    client = stage.client()
+    gone = _is_gone(stage, unused)
+
+    def poll():
+        client.get(queue.name)
+        return gone()
+
+    with promised("the queue is there"):
+        claim("a queue that is not polled is deleted", poll)
