@@ -203,11 +203,13 @@ def test_the_delivery_limit_does_not_loosen_the_bound(stage):
     client.qos(1)
     client.consume(queue.name)
 
-    while poison == (held := client.wait_until_holding(len(client.received) or 1)[-1]).task:
-        before = len(client.received)
-        client.nack(held)
-        claim("something comes for what was given back", lambda b=before: len(client.received) > b)
+    # Two deliveries exceed the limit of one failure; basic.reject counts as one in every version.
+    for deliveries in (1, 2):
+        held = client.wait_until_holding(deliveries)[-1]
+        assert held.task == poison
+        client.reject(held)
 
+    client.receives(tasks[0])
     fenced(stage, queue, client)
     assert [task for task in client.tasks if task != poison] == tasks[:1]
 
