@@ -167,7 +167,7 @@ BROKER_ENFORCES_A_TIMEOUT = "the broker enforces an acknowledgement timeout by d
     ],
 )
 def test_there_are_no_message_timeouts(stage, workers, publish):
-    with stage.compressed_ack_timeout(seconds=1) as timeout:
+    with stage.operator.compressed_ack_timeout(seconds=1) as timeout:
         first, second = workers(2, prefetch=1, hold=True)
         [task] = publish("a very, very long task")
         first.wait_until_started(task)

@@ -51,7 +51,7 @@ def is_taken_back(stage, queue, **options):
     needs=NODE,
 )
 def test_a_worker_that_acks_in_time_is_left_alone(stage, queue):
-    with stage.configured("consumer_timeout", "1500"):
+    with stage.operator.configured("consumer_timeout", "1500"):
         worker = stage.client()
         worker.qos(1)
         worker.consume(queue.name)
@@ -77,7 +77,7 @@ def test_a_worker_that_acks_in_time_is_left_alone(stage, queue):
     needs=NODE,
 )
 def test_an_idle_consumer_is_left_alone(stage, queue):
-    with stage.configured("consumer_timeout", "500"):
+    with stage.operator.configured("consumer_timeout", "500"):
         idle = stage.client()
         idle.consume(queue.name)
         late = late_elsewhere(stage)
@@ -101,11 +101,11 @@ def test_an_idle_consumer_is_left_alone(stage, queue):
 )
 def test_with_consumer_timeout_undefined_no_worker_is_given_up(stage, queue, publish):
     publish("a long task")
-    with stage.configured("consumer_timeout", "undefined"), promised("consumers can be registered"):
+    with stage.operator.configured("consumer_timeout", "undefined"), promised("consumers can be registered"):
         patient = stage.client()
         patient.consume(queue.name)
         patient.wait_until_holding(1)
-    with stage.configured("consumer_timeout", "500"):
+    with stage.operator.configured("consumer_timeout", "500"):
         late = late_elsewhere(stage)
 
     # It began later, and has half a second.
@@ -143,7 +143,7 @@ def test_a_queue_can_have_a_timeout_of_its_own(stage):
     broken_on=[*not_yet("3.12", "there is no such policy key yet; it is refused"), NEVER_ON_CLASSIC],
 )
 def test_a_policy_can_set_the_timeout(stage, queue):
-    with stage.policy(queue, consumer_timeout=500):
+    with stage.operator.policy(queue, consumer_timeout=500):
         is_taken_back(stage, queue)
 
 

@@ -265,7 +265,7 @@ def test_a_global_prefetch_count_is_shared(stage, queue, publish):
 )
 def test_a_default_prefetch_count_can_be_configured(stage, queue, publish):
     tasks = publish(*numbered(6))
-    with stage.configured("default_consumer_prefetch", "{false, 2}"):
+    with stage.operator.configured("default_consumer_prefetch", "{false, 2}"):
         client = stage.client()
         client.consume(queue.name)
         client.receives(*tasks[:2])

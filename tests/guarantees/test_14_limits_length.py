@@ -135,7 +135,7 @@ def test_without_confirms_what_is_refused_is_lost_in_silence(stage):
 def test_the_lower_of_policy_and_argument_counts(stage):
     queue = stage.declare(x_max_length=3, x_max_length_bytes=1_000_000)
 
-    with stage.policy(queue, max_length=10, max_length_bytes=2_500):
+    with stage.operator.policy(queue, max_length=10, max_length_bytes=2_500):
         claim("the argument limits the messages", lambda: stage.publish(*TASKS, queue=queue) and queue.ready() == 3)
         long = ["long" * 250] * 5
         claim("the policy limits the bytes", lambda: stage.publish(*long, queue=queue) and queue.ready() == 2)

@@ -120,7 +120,7 @@ def test_a_timeout_does_not_count_as_a_failure(stage):
     queue = queue_to(dead, x_delivery_limit=1)
     stage.publish("a long task", queue=queue)
 
-    with stage.compressed_ack_timeout(seconds=0.3):
+    with stage.operator.compressed_ack_timeout(seconds=0.3):
         for timeouts in range(3):
             worker = stage.client()
             worker.qos(1)

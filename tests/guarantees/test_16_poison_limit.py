@@ -85,7 +85,7 @@ def test_the_lower_limit_wins(stage):
     queue = queue_to(dead, x_delivery_limit=5)
     stage.publish("poison", queue=queue)
 
-    with stage.policy(queue, delivery_limit=2):
+    with stage.operator.policy(queue, delivery_limit=2):
         assert deliveries_until_dead(queue, dead, reject, most=20) == 3
 
 

@@ -212,7 +212,7 @@ def test_a_full_target_loses_dead_letters(stage):
 )
 def test_at_least_once_keeps_a_dead_letter_until_its_target_takes_it(stage):
     # It tries again every three minutes by default.
-    with stage.configured("dead_letter_worker_publisher_confirm_timeout", "500"):
+    with stage.operator.configured("dead_letter_worker_publisher_confirm_timeout", "500"):
         full = stage.declare(x_queue_type="classic", x_max_length=1, x_overflow="reject-publish")
         witness = stage.declare()
         with promised("a quorum queue can have the strategy, and the overflow that it needs"):

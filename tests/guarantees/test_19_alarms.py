@@ -19,7 +19,7 @@ def _publishers_are_blocked(stage, queue, alarm, why):
     publisher, late = stage.client(), stage.client()
     publisher.confirm()
 
-    with stage.alarm(alarm):
+    with stage.operator.alarm(alarm):
         block(publisher, queue)
         assert why in publisher.connection.blocked[0]
         publisher.publish("blocked", queue=queue.name)
@@ -65,7 +65,7 @@ def test_workers_go_on_during_an_alarm(stage, queue, publish):
     tasks = publish(*(f"task {n}" for n in range(1, 11)))
     publisher, worker = stage.client(), stage.client()
 
-    with stage.alarm(Alarm.MEMORY):
+    with stage.operator.alarm(Alarm.MEMORY):
         block(publisher, queue)
         worker.qos(1)
         worker.consume(queue.name)
@@ -94,7 +94,7 @@ def test_a_worker_that_publishes_on_its_connection_stalls(stage, queue, publish)
         client.consume(queue.name)
         client.wait_until_holding(1)
 
-    with stage.alarm(Alarm.MEMORY):
+    with stage.operator.alarm(Alarm.MEMORY):
         block(mixed, results)
         mixed.ack(mixed.received[0])
         # The other worker acks later, and is given what remains, one after the other.
@@ -125,7 +125,7 @@ def test_the_heartbeats_of_a_blocked_connection_are_not_watched(stage, queue, pu
         client.wait_until_holding(1)
     results = stage.declare()
 
-    with stage.alarm(Alarm.MEMORY):
+    with stage.operator.alarm(Alarm.MEMORY):
         block(blocked, results)
         assert wire.freeze() == 2
         other = stage.client()
@@ -146,7 +146,7 @@ def test_what_was_confirmed_before_an_alarm_is_there_after_it(stage, queue, publ
     tasks = publish(*(f"task {n}" for n in range(1, 101)))
     publisher = stage.client()
 
-    with stage.alarm(Alarm.MEMORY):
+    with stage.operator.alarm(Alarm.MEMORY):
         block(publisher, stage.declare())
 
     assert [each.task for each in queue.drain()] == tasks

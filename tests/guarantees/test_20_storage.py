@@ -37,7 +37,7 @@ def test_a_confirm_follows_an_fsync(stage, queue):
     client = stage.client()
     tasks = [f"task {n}" for n in range(1, 6)]
 
-    with stage.syncs() as syncs:
+    with stage.operator.syncs() as syncs:
         moments = publish_one_by_one(client, queue, tasks)
 
     synced = [syncs.between(published, confirmed) for published, confirmed in moments]
@@ -55,7 +55,7 @@ def test_there_is_no_fsync_for_each_message(stage, queue):
     client.confirm()
     count = 1000
 
-    with stage.syncs() as syncs:
+    with stage.operator.syncs() as syncs:
         client.publish(*(f"task {n}" for n in range(1, count + 1)), queue=queue.name)
         barrier("all are confirmed", lambda: client.confirms and client.confirms[-1].tag == count)
 

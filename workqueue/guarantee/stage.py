@@ -4,7 +4,6 @@ Each spec has its own; what it declared and started is gone when the spec ends.
 """
 
 import contextlib
-import json
 import secrets
 import time
 import urllib.parse
@@ -17,21 +16,17 @@ import pika.adapters.blocking_connection as blocking
 from pika.exceptions import AMQPError, ChannelClosedByBroker, UnroutableError
 
 from workqueue.broker import Broker, Capability
-from workqueue.broker.errors import CtlFailed
 from workqueue.guarantee.actor import Options
-from workqueue.guarantee.alarms import Alarm, raised
 from workqueue.guarantee.clients import Client
 from workqueue.guarantee.connections import Connection
 from workqueue.guarantee.doomed import Doomed
 from workqueue.guarantee.evidence import Evidence
 from workqueue.guarantee.history import History, Kind
-from workqueue.guarantee.node_settings import configured, setting
+from workqueue.guarantee.operator import Operator
 from workqueue.guarantee.producers import Declarer, Producer
 from workqueue.guarantee.programs import Program
 from workqueue.guarantee.queues import Queue
-from workqueue.guarantee.syncs import Syncs
-from workqueue.guarantee.verdict import Broken, NotApplicable, Unknown
-from workqueue.guarantee.waiting import barrier
+from workqueue.guarantee.verdict import NotApplicable, Unknown
 from workqueue.guarantee.workers import Worker
 from workqueue.warden import get_warden
 from workqueue.wire.proxy import Proxy
@@ -56,6 +51,11 @@ class Stage:
     def stage(self) -> "Stage":
         """Itself, for specs that need more than one of its parts."""
         return self
+
+    @cached_property
+    def operator(self) -> Operator:
+        """What an operator can do to the broker while it runs: settings, policies, alarms."""
+        return Operator(self.broker, self.evidence)
 
     @cached_property
     def queue(self) -> Queue:
@@ -243,59 +243,6 @@ class Stage:
         if parsed.scheme != "amqp":
             raise NotApplicable("the relay in between would break the TLS host name")
         return self._resources.enter_context(Proxy(parsed.hostname or "localhost", parsed.port or 5672))
-
-    @contextlib.contextmanager
-    def compressed_ack_timeout(self, *, seconds: float) -> Iterator[float]:
-        """Shorten the acknowledgement timeout that the broker has by default, if it has one.
-
-        It takes effect for channels and consumers that begin inside; yields the timeout in seconds.
-        """
-        default = setting(self.broker, "consumer_timeout")
-        self.evidence.proof("broker", f"has consumer_timeout = {default} by default")
-        if default is None:
-            yield seconds
-            return
-        with self.configured("consumer_timeout", f"{seconds * 1000:.0f}"):
-            yield seconds
-
-    def alarm(self, alarm: Alarm) -> contextlib.AbstractContextManager[None]:
-        """Raise a resource alarm of the node while inside."""
-        return raised(alarm, self.broker, self.evidence)
-
-    @contextlib.contextmanager
-    def syncs(self) -> Iterator[Syncs]:
-        """Watch what the node syncs to disk while inside; ask what was seen afterwards."""
-        syncs = Syncs(self.broker, self.evidence)
-        syncs.start()
-        try:
-            yield syncs
-        finally:
-            syncs.stop()
-
-    def configured(self, key: str, value: str) -> contextlib.AbstractContextManager[None]:
-        """Change a setting of the node's application ``rabbit`` while inside; the value is an Erlang term."""
-        return configured(self.broker, key, value)
-
-    @contextlib.contextmanager
-    def policy(self, queue: Queue, **definition: Any) -> Iterator[None]:
-        """Apply a policy to one queue; returns when the queue has it, and removes it afterwards.
-
-        :param definition: policy keys, with ``_`` for ``-``: ``message_ttl=500``.
-        :raises Broken: if the broker does not know them, or not these values.
-        """
-        keys = {key.replace("_", "-"): value for key, value in definition.items()}
-        scope = ("--apply-to", "queues", "--priority", "1")
-        try:
-            self.broker.ctl("set_policy", queue.name, f"^{queue.name}$", json.dumps(keys), *scope)
-        except CtlFailed as error:
-            if "Validation failed" not in str(error):
-                raise
-            raise Broken(f"the broker refuses the policy {keys}: {error}") from error
-        try:
-            barrier("the queue has the policy", lambda: queue.column("policy") == queue.name)
-            yield
-        finally:
-            self.broker.ctl("clear_policy", queue.name)
 
     def url(self, *, proxy: Proxy | None = None, **query: int | None) -> str:
         """The broker's URL (with its password), changed as asked; None leaves a parameter as it is."""
