@@ -1,4 +1,4 @@
-"""What an operator can do to a running broker, undone when it was enough: settings, policies, alarms, and a look at it."""
+"""What an operator can do to a running broker, undone when it was enough: settings, policies, alarms, a look inside."""
 
 import contextlib
 import json

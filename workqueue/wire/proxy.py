@@ -45,15 +45,19 @@ class Proxy:
 
     def freeze(self) -> int:
         """Relay nothing any more, and close nothing; returns how many connections fell silent."""
+        return self._silence(only_answers=False)
+
+    def lose_answers(self) -> int:
+        """Relay what clients send and nothing that the broker answers; returns how many connections it concerns."""
+        return self._silence(only_answers=True)
+
+    def _silence(self, *, only_answers: bool) -> int:
+        self._only_answers = only_answers
+        self._is_frozen.clear()
         self._frozen.set()
         self._waker.send(b"!")
         self._is_frozen.wait()
         return self.connections
-
-    def lose_answers(self) -> int:
-        """Relay what clients send and nothing that the broker answers; returns how many connections it concerns."""
-        self._only_answers = True
-        return self.freeze()
 
     def close(self) -> None:
         """Close everything; harmless if it is closed."""
@@ -90,7 +94,8 @@ class Proxy:
 
     def _fall_silent(self) -> None:
         for each in self._brokers_ends if self._only_answers else self._peers:
-            self._selector.unregister(each)
+            with contextlib.suppress(KeyError):  # it may have fallen silent before
+                self._selector.unregister(each)
         self._is_frozen.set()
 
     def _accept(self) -> None:
@@ -118,7 +123,7 @@ class Proxy:
         peer = self._peers.pop(source)
         del self._peers[peer]
         for each in (source, peer):
-            with contextlib.suppress(KeyError):  # it may have fallen silent
+            with contextlib.suppress(KeyError):  # it may have fallen silent before
                 self._selector.unregister(each)
             self._brokers_ends.discard(each)
             each.close()
