@@ -187,7 +187,8 @@ def test_a_publish_to_a_full_queue_is_refused(stage):
     assert not producer.confirms[-1].ok, "the queue took everything"
     worker.consume(queue.name)
     worker.receives(*taken)
-    producer.publish("the last", queue=queue.name)
+    # By another channel: this one may not have heard yet that there is room again.
+    worker.publish("the last", queue=queue.name)
     worker.receives("the last")
     assert worker.tasks == [*taken, "the last"]
 
@@ -208,9 +209,10 @@ def test_a_full_queue_drops_what_it_confirmed(stage):
     assert all(confirm.ok for confirm in producer.confirms)
     worker = stage.client()
     worker.consume(queue.name)
+    worker.receives("task 3")
     producer.publish("the last", queue=queue.name)
     worker.receives("the last")
-    assert worker.tasks in (["task 3", "the last"], ["the last"])
+    assert worker.tasks == ["task 3", "the last"]
 
 
 @hazard(
