@@ -178,19 +178,21 @@ def test_a_publish_to_a_full_queue_is_refused(stage):
 
     # A quorum queue may take a few more than its limit before it refuses.
     taken = []
-    while len(producer.confirms) < 500 and all(confirm.ok for confirm in producer.confirms):
-        taken += producer.publish(f"task {len(taken) + 1}", queue=queue.name)
-        barrier("it is answered", lambda: len(producer.confirms) == len(taken))
+    for number in range(1, 501):
+        [task] = producer.publish(f"task {number}", queue=queue.name)
+        barrier("it is answered", lambda number=number: len(producer.confirms) == number)
+        if not producer.confirms[-1].ok:
+            break
+        taken.append(task)
 
-    assert not producer.confirms[-1].ok, "the queue took everything"
-    refused_task = taken.pop()
+    assert len(taken) < 500, "the queue took everything"
     assert taken[:2] == ["task 1", "task 2"]
     worker.consume(queue.name)
     worker.receives(*taken)
     # By another channel: this one may not have heard yet that there is room again.
     worker.publish("the last", queue=queue.name)
     worker.receives("the last")
-    assert worker.tasks == [*taken, "the last"], f"{refused_task} was refused"
+    assert worker.tasks == [*taken, "the last"], f"{task} was refused, and then delivered"
 
 
 @hazard(
