@@ -115,7 +115,9 @@ class TestLocal:
         with pytest.raises(errors.StartFailed, match=r"exited with status 3(?s:.)*no luck today") as caught:
             resolve(f"local:{tmp_path}").start()
         assert time.monotonic() - before < DEADLINE
-        assert caught.value.log.splitlines()[-2:] == ["1000", "no luck today"]
+        # Where there is no epmd, the shell says so at some moment.
+        log = [line for line in caught.value.log.splitlines() if "epmd" not in line]
+        assert log[-2:] == ["1000", "no luck today"]
 
     def test_a_server_that_does_not_come_up_fails_at_the_deadline(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
