@@ -134,7 +134,7 @@ def test_a_timeout_does_not_count_as_a_failure(stage):
 @hazard(
     "poison.nack-loop-never-rests",
     "A task that is nacked comes back at once: a worker that cannot do it and keeps handing it back gets nothing else "
-    "to do than that, hundreds of times a second.",
+    "to do than that, dozens of times a second.",
     source=CONFIRMS.section("consumer-nacks-requeue"),
     broken_on=[EVERY_RETURN_COUNTED],
 )
