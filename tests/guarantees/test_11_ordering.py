@@ -2,6 +2,7 @@
 
 from workqueue.guarantee.catalogue import guarantee, hazard
 from workqueue.guarantee.expectation import BrokenOn
+from workqueue.guarantee.holding import work_off
 from workqueue.guarantee.sources import (
     NACK,
     QUEUES,
@@ -30,14 +31,6 @@ TO_THE_BACK = BrokenOn(
     "a quorum queue without a delivery limit puts what is requeued at its back",
     release_note("3.10.0"),
 )
-
-
-def work_off(client, count, *, done=0, within=None):
-    """Ack one delivery after the other, from the one after the first `done`, until `count` have come."""
-    for each in range(done, count):
-        claim(f"{client.name} receives {count} messages", lambda n=each: len(client.received) > n, within=within)
-        client.ack(client.received[each])
-    return client.tasks
 
 
 def holder(stage, queue, count):

@@ -1,22 +1,16 @@
 """Order: what a single active consumer keeps of it, and what priorities make of it."""
 
+from workqueue.guarantee.answers import answered
 from workqueue.guarantee.catalogue import guarantee, hazard
 from workqueue.guarantee.expectation import BrokenOn
+from workqueue.guarantee.holding import work_off
 from workqueue.guarantee.sources import CONSUMERS, PRIORITY, QUORUM_QUEUES, Source, release_note
-from workqueue.guarantee.waiting import barrier, claim, promised, refused
+from workqueue.guarantee.waiting import barrier, promised, refused
 
 SINGLE_ACTIVE = CONSUMERS.section("single-active-consumer")
 QUORUM_PRIORITY = QUORUM_QUEUES.section("priorities")
 
 TASKS = [f"task {n}" for n in range(1, 6)]
-
-
-def work_off(client, count):
-    """Ack one delivery after the other until so many have come; their tasks."""
-    for each in range(count):
-        claim(f"{client.name} receives {count} messages", lambda n=each: len(client.received) > n)
-        client.ack(client.received[each])
-    return client.tasks
 
 
 # A single active consumer
@@ -89,18 +83,11 @@ def by_priority(stage, queue, *published):
     producer.confirm()
     for priority in published:
         producer.publish(f"priority {priority}", queue=queue.name, priority=priority)
-    barrier("all are confirmed", lambda: sum(_answered(producer.confirms)) == len(published))
+    barrier("all are confirmed", lambda: len(answered(producer.confirms, len(published))) == len(published))
     consumer = stage.client()
     consumer.qos(1)
     consumer.consume(queue.name)
     return [task.removeprefix("priority ") for task in work_off(consumer, len(published))]
-
-
-def _answered(confirms):
-    done = 0
-    for each in confirms:
-        yield each.tag - done if each.multiple else 1
-        done = each.tag
 
 
 @guarantee(

@@ -15,6 +15,7 @@ from typing import Any
 from pika.channel import Channel
 from pika.spec import Basic, BasicProperties
 
+from workqueue.guarantee.answers import Confirmed, Returned
 from workqueue.guarantee.connections import Connection, answer_of
 from workqueue.guarantee.evidence import Evidence
 from workqueue.guarantee.waiting import barrier, claim
@@ -43,28 +44,6 @@ class Delivery:
     def headers(self) -> Mapping[str, Any]:
         """Its headers, none if it has none."""
         return self.properties.headers or {}
-
-
-@dataclass(frozen=True, slots=True)
-class Returned:
-    """A mandatory message that the broker sent back."""
-
-    task: str
-    code: int
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Confirmed:
-    """The broker's answer to a publish: ``basic.ack`` or, with ``ok=False``, ``basic.nack``.
-
-    :param at: :func:`time.monotonic` reading when it came.
-    """
-
-    tag: int
-    ok: bool
-    multiple: bool
-    at: float = field(compare=False)
 
 
 class Client:

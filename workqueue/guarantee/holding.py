@@ -1,8 +1,11 @@
-"""Tasks that a client holds, and what comes back of them."""
+"""Tasks that a client holds or works off, and what comes back of them."""
+
+import functools
 
 from workqueue.guarantee.clients import Client
 from workqueue.guarantee.queues import Queue
 from workqueue.guarantee.stage import Stage
+from workqueue.guarantee.waiting import claim
 
 
 def holder_of(stage: Stage, queue: Queue, *tasks: str, prefetch: int = 0) -> Client:
@@ -27,3 +30,15 @@ def come_back(stage: Stage, queue: Queue, *tasks: str) -> None:
     returned = other.received[:-1]
     assert sorted(delivery.task for delivery in returned) == sorted(tasks), f"came back: {returned}"
     assert all(delivery.redelivered for delivery in returned), f"not marked as redelivered: {returned}"
+
+
+def work_off(client: Client, count: int, *, done: int = 0, within: float | None = None) -> list[str]:
+    """Ack one delivery after the other, from the one after the first `done`, until `count` have come; their tasks."""
+    for each in range(done, count):
+        claim(f"{client.name} receives {count} messages", functools.partial(_has, client, each), within=within)
+        client.ack(client.received[each])
+    return client.tasks
+
+
+def _has(client: Client, index: int) -> bool:
+    return len(client.received) > index
