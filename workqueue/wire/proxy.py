@@ -1,74 +1,105 @@
-"""A TCP relay on loopback that can fall silent: no FIN, no RST, no byte in either direction, or in one of them.
+"""A proxy on loopback between clients and a broker: what it relays it can withhold, cut off, slow down, or falsify.
 
-That is what a pulled cable, a crashed host or a dropped NAT entry look like to both ends. A process that is killed is
-something else: its kernel says goodbye for it.
+It falls silent as a pulled cable, a crashed host or a dropped NAT entry do: no FIN, no RST, no byte in either
+direction, or in one of them. A process that is killed is something else: its kernel says goodbye for it.
 """
 
+import asyncio
 import contextlib
-import selectors
 import socket
+import struct
 import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
-_CHUNK = 65536
+from workqueue.wire.liar import Liar
+from workqueue.wire.session import End, Session, Side
+
+T = TypeVar("T")
+
+_CONNECT = 5.0  # seconds
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER for no time: close() sends RST
 
 
 class Proxy:
-    """Relays connections from a free loopback port to a broker, until it is frozen or closed."""
+    """Relays connections from a free port of 127.0.0.1 to a broker, in a thread of its own.
 
-    def __init__(self, host: str, port: int) -> None:
+    :param host: where the broker is.
+    :param port: where the broker is.
+    :param liar: what it does to what passes; none is honest.
+    """
+
+    def __init__(self, host: str, port: int, liar: Liar | None = None) -> None:
+        self.liar = liar or Liar()
         self._target = (host, port)
+        self._sessions: set[Session] = set()
+        self._hanging: list[socket.socket] = []
+        self._answers = True
+        self._relays = True
+        self._pace = (0.0, 0.0)
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._selector = selectors.DefaultSelector()
-        self._wake, self._waker = socket.socketpair()
-        self._peers: dict[socket.socket, socket.socket] = {}
-        self._brokers_ends: set[socket.socket] = set()
-        self._frozen = threading.Event()
-        self._is_frozen = threading.Event()
-        self._only_answers = False
-        self._closing = False
-        self._selector.register(self._listener, selectors.EVENT_READ)
-        self._selector.register(self._wake, selectors.EVENT_READ)
-        self._thread = threading.Thread(target=self._relay, name="proxy", daemon=True)
+        self._listener.setblocking(False)
+        self.port = int(self._listener.getsockname()[1])
+        """The port on 127.0.0.1 to connect to."""
+        self._loop = asyncio.new_event_loop()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
         self._thread.start()
 
     @property
-    def port(self) -> int:
-        """The port on 127.0.0.1 to connect to."""
-        return int(self._listener.getsockname()[1])
-
-    @property
     def connections(self) -> int:
-        """How many connections are being relayed (or held, when frozen)."""
-        return len(self._peers) // 2
+        """How many connections are being relayed (or held, when they fell silent)."""
+        return len(self._sessions)
+
+    # Faults; each returns how many connections it concerned
 
     def freeze(self) -> int:
-        """Relay nothing any more, and close nothing; returns how many connections fell silent."""
-        return self._silence(only_answers=False)
+        """Relay nothing any more, and close nothing; new connections are closed at once."""
+        return self._do(lambda: self._silence(Side.CLIENT, Side.BROKER))
 
     def lose_answers(self) -> int:
-        """Relay what clients send and nothing that the broker answers; returns how many connections it concerns."""
-        return self._silence(only_answers=True)
+        """Relay what clients send and nothing that the broker answers; new connections are closed at once."""
+        return self._do(lambda: self._silence(Side.BROKER))
 
-    def _silence(self, *, only_answers: bool) -> int:
-        self._only_answers = only_answers
-        self._is_frozen.clear()
-        self._frozen.set()
-        self._waker.send(b"!")
-        self._is_frozen.wait()
-        return self.connections
+    def lose_requests(self) -> int:
+        """Relay what the broker sends and nothing that clients do; new connections are closed at once."""
+        return self._do(lambda: self._silence(Side.CLIENT))
+
+    def thaw(self) -> int:
+        """End the silence: what was sent meanwhile is relayed now, and new connections are."""
+        return self._do(self._resume)
+
+    def cut(self) -> int:
+        """Close all connections, with a FIN to either side."""
+        return self._do(lambda: self._end(reset=False))
+
+    def reset(self) -> int:
+        """Close all connections, with a RST to either side."""
+        return self._do(lambda: self._end(reset=True))
+
+    def slow_down(self, *, delay: float = 0.0, bandwidth: float = 0.0) -> int:
+        """Delay what is relayed, in either direction, also for new connections.
+
+        :param delay: seconds that each byte is held back.
+        :param bandwidth: bytes a second in each direction; 0 for no limit.
+        """
+        return self._do(lambda: self._slow_down(delay, bandwidth))
+
+    def hang(self) -> None:
+        """Accept new connections, and never answer them."""
+        self._do(lambda: setattr(self, "_answers", False))
+
+    # Its life
 
     def close(self) -> None:
         """Close everything; harmless if it is closed."""
-        if self._closing:
+        if self._closed:
             return
-        self._closing = True
-        self._waker.send(b"!")
+        self._closed = True
+        self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
-        for each in (*self._peers, self._listener, self._wake, self._waker):
-            each.close()
-        self._selector.close()
 
     def __enter__(self) -> Self:
         return self
@@ -78,52 +109,85 @@ class Proxy:
     ) -> None:
         self.close()
 
-    def _relay(self) -> None:
-        while not self._closing:
-            for key, _ in self._selector.select():
-                ready = key.fileobj
-                if ready is self._wake:
-                    self._wake.recv(_CHUNK)
-                elif ready is self._listener:
-                    self._accept()
-                elif isinstance(ready, socket.socket) and ready in self._peers:
-                    self._forward(ready)
-                if self._frozen.is_set() and not self._is_frozen.is_set():
-                    self._fall_silent()
-                    break
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        accepting = self._loop.create_task(self._accept_all())
+        self._loop.run_forever()
+        accepting.cancel()
+        for session in list(self._sessions):
+            session.abort()
+        for each in (*self._hanging, self._listener):
+            each.close()
+        # One more turn, for the transports to close their sockets.
+        self._loop.run_until_complete(asyncio.gather(accepting, return_exceptions=True))
+        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.close()
 
-    def _fall_silent(self) -> None:
-        for each in self._brokers_ends if self._only_answers else self._peers:
-            with contextlib.suppress(KeyError):  # it may have fallen silent before
-                self._selector.unregister(each)
-        self._is_frozen.set()
+    async def _accept_all(self) -> None:
+        relaying: set[asyncio.Task[None]] = set()
+        while True:
+            near, _ = await self._loop.sock_accept(self._listener)
+            if not self._answers:
+                self._hanging.append(near)
+            elif not self._relays:
+                near.close()
+            else:
+                task = self._loop.create_task(self._relay(near))
+                relaying.add(task)
+                task.add_done_callback(relaying.discard)
 
-    def _accept(self) -> None:
-        near, _ = self._listener.accept()
-        if self._frozen.is_set():
-            near.close()
-            return
+    async def _relay(self, near: socket.socket) -> None:
         try:
-            far = socket.create_connection(self._target, timeout=5)
+            far = await asyncio.wait_for(asyncio.to_thread(socket.create_connection, self._target, _CONNECT), _CONNECT)
         except OSError:
             near.close()
             return
-        far.settimeout(None)
-        self._brokers_ends.add(far)
-        for each, peer in ((near, far), (far, near)):
+        session = Session(self.liar, self._sessions.discard)
+        session.delay, session.bandwidth = self._pace
+        self._sessions.add(session)
+        for each, side in ((far, Side.BROKER), (near, Side.CLIENT)):
+            each.setblocking(False)
             each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._peers[each] = peer
-            self._selector.register(each, selectors.EVENT_READ)
+            end = End(session, side)
+            await self._loop.connect_accepted_socket(lambda end=end: end, each)  # type: ignore[misc]  # it is called at once
 
-    def _forward(self, source: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            if data := source.recv(_CHUNK):
-                self._peers[source].sendall(data)
-                return
-        peer = self._peers.pop(source)
-        del self._peers[peer]
-        for each in (source, peer):
-            with contextlib.suppress(KeyError):  # it may have fallen silent before
-                self._selector.unregister(each)
-            self._brokers_ends.discard(each)
-            each.close()
+    def _do(self, step: Callable[[], T]) -> T:
+        """Have its thread do something, and wait until it is done."""
+        done: Future[T] = Future()
+
+        def do() -> None:
+            try:
+                done.set_result(step())
+            except Exception as error:  # noqa: BLE001 - it is raised where it was asked
+                done.set_exception(error)
+
+        self._loop.call_soon_threadsafe(do)
+        return done.result()
+
+    def _silence(self, *origins: Side) -> int:
+        self._relays = False
+        for session in self._sessions:
+            session.silence(*origins)
+        return len(self._sessions)
+
+    def _resume(self) -> int:
+        self._relays = self._answers = True
+        for session in self._sessions:
+            session.resume()
+        return len(self._sessions)
+
+    def _end(self, *, reset: bool) -> int:
+        ended = list(self._sessions)
+        for session in ended:
+            if reset:
+                for end in session.ends.values():
+                    with contextlib.suppress(OSError):  # it was closed by its peer meanwhile
+                        end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            session.abort()
+        return len(ended)
+
+    def _slow_down(self, delay: float, bandwidth: float) -> int:
+        self._pace = (delay, bandwidth)
+        for session in self._sessions:
+            session.delay, session.bandwidth = self._pace
+        return len(self._sessions)

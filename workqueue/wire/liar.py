@@ -1,0 +1,82 @@
+"""What a liar is: it hears the methods that it asks for, and decides what becomes of each."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, TypeVar
+
+from workqueue.wire.frames import Command
+from workqueue.wire.session import Channel, Session, Side
+
+Hearing = Callable[[Any, Channel, Command], Iterable[Command]]
+F = TypeVar("F", bound=Hearing)
+
+
+def from_client(*methods: Any) -> Callable[[F], F]:
+    """The decorated method of a liar hears these methods (pika's classes) when a client sends them.
+
+    It returns the commands that the broker gets in their place: ``[command]`` changes nothing, ``[]`` swallows it.
+    """
+    return _hears(Side.CLIENT, methods)
+
+
+def from_broker(*methods: Any) -> Callable[[F], F]:
+    """The decorated method of a liar hears these methods when the broker sends them; see `from_client`."""
+    return _hears(Side.BROKER, methods)
+
+
+def _hears(origin: Side, methods: Iterable[Any]) -> Callable[[F], F]:
+    def mark(function: F) -> F:
+        heard = {(origin, method.INDEX) for method in methods}
+        function.workqueue_hears = heard  # type: ignore[attr-defined]  # functions take attributes
+        return function
+
+    return mark
+
+
+class Liar:
+    """One that hears nothing, so that every byte passes. Those that lie break one promise each, and count their lies.
+
+    One is made for each proxy, so it can know of several connections.
+    """
+
+    name: ClassVar[str] = ""
+    """What it is asked for by."""
+    does: ClassVar[str] = ""
+    """The promise that it breaks, as the rest of a sentence that begins with "It"."""
+    mutes_heartbeats_of: ClassVar[Side | None] = None
+    """The end whose heartbeats do not reach the other one."""
+    hears: ClassVar[Mapping[Side, Mapping[int, str]]] = {side: {} for side in Side}
+
+    def __init_subclass__(cls) -> None:
+        hears: dict[Side, dict[int, str]] = {side: dict(cls.hears[side]) for side in Side}
+        for name, value in vars(cls).items():
+            for origin, method_id in getattr(value, "workqueue_hears", ()):
+                hears[origin][method_id] = name
+        cls.hears = hears
+
+    def __init__(self) -> None:
+        self.lies = 0
+        """How many it has told."""
+
+    @property
+    def listens(self) -> bool:
+        """Whether it needs what passes cut into frames."""
+        return any(self.hears.values()) or self.mutes_heartbeats_of is not None
+
+    def lie(self) -> None:
+        """Count a lie."""
+        self.lies += 1
+
+    def hear(self, origin: Side, channel: Channel, command: Command) -> Iterable[Command]:
+        """Hear a method that it asked for; returns what the other end gets."""
+        heard: Iterable[Command] = getattr(self, self.hears[origin][command.method.INDEX])(channel, command)
+        return heard
+
+    def client_gone(self, session: Session) -> None:
+        """A client is gone, and the broker does not know yet."""
+
+    def broker_gone(self, session: Session) -> None:
+        """The broker is gone, or closed the connection."""
+
+    def listing(self, command: tuple[str, ...], output: str) -> str:
+        """What an operator reads of what ``rabbitmqctl`` printed."""
+        return output

@@ -1,0 +1,380 @@
+"""Lies about queues: what was declared is not what there is."""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from pika.spec import Basic, Exchange, Queue
+
+from workqueue.wire.frames import Command
+from workqueue.wire.liar import Liar, from_broker, from_client
+from workqueue.wire.session import Channel, Side
+
+
+class _Declaring(Liar):
+    """Changes what a queue is declared to be."""
+
+    @from_client(Queue.Declare)
+    def declare(self, channel: Channel, command: Command) -> Iterable[Command]:
+        method = command.method
+        if not method.passive:
+            method.arguments = dict(method.arguments or {})
+            if self.redeclare(method, method.arguments):
+                self.lie()
+                command.changed()
+        return [command]
+
+    def redeclare(self, method: Any, arguments: dict[str, Any]) -> bool:
+        """Change it, and tell whether that changed anything."""
+        raise NotImplementedError
+
+
+class _IgnoresArguments(_Declaring):
+    """Takes no notice of some arguments."""
+
+    arguments: ClassVar[tuple[str, ...]] = ()
+
+    def redeclare(self, method: Any, arguments: dict[str, Any]) -> bool:
+        return any([arguments.pop(name, None) is not None for name in self.arguments])
+
+
+class IgnoresTtl(_IgnoresArguments):
+    name = "ignores-ttl"
+    does = "takes no notice of a queue's message TTL"
+    arguments = ("x-message-ttl",)
+
+
+class IgnoresExpiry(_IgnoresArguments):
+    name = "ignores-expiry"
+    does = "never removes an unused queue"
+    arguments = ("x-expires",)
+
+
+class IgnoresLengthLimit(_IgnoresArguments):
+    name = "ignores-length-limit"
+    does = "takes no notice of a queue's length limits"
+    arguments = ("x-max-length", "x-max-length-bytes")
+
+
+class IgnoresOverflow(_IgnoresArguments):
+    name = "ignores-overflow"
+    does = "drops the oldest message of a full queue, whatever was asked for"
+    arguments = ("x-overflow",)
+
+
+class IgnoresPriorities(_IgnoresArguments):
+    name = "ignores-priorities"
+    does = "takes no notice of a queue's priorities"
+    arguments = ("x-max-priority",)
+
+
+class IgnoresDeadLettering(_IgnoresArguments):
+    name = "ignores-dead-lettering"
+    does = "drops what should be dead-lettered"
+    arguments = ("x-dead-letter-exchange", "x-dead-letter-routing-key", "x-dead-letter-strategy")
+
+
+class IgnoresDeadLetterKey(_IgnoresArguments):
+    name = "ignores-dead-letter-key"
+    does = "dead-letters by the message's own routing key"
+    arguments = ("x-dead-letter-routing-key",)
+
+
+class IgnoresDeliveryLimit(_Declaring):
+    name = "ignores-delivery-limit"
+    does = "counts no deliveries toward a limit"
+
+    def redeclare(self, method: Any, arguments: dict[str, Any]) -> bool:
+        if arguments.get("x-queue-type") != "quorum":
+            return False
+        arguments["x-delivery-limit"] = 1_000_000
+        return True
+
+
+class LowersDeliveryLimit(_Declaring):
+    name = "lowers-delivery-limit"
+    does = "gives a task one delivery less than it has, or one at all"
+
+    def redeclare(self, method: Any, arguments: dict[str, Any]) -> bool:
+        if arguments.get("x-queue-type") != "quorum":
+            return False
+        arguments["x-delivery-limit"] = max(0, int(arguments.get("x-delivery-limit", 2)) - 1)
+        return True
+
+
+class IgnoresSingleActive(_IgnoresArguments):
+    name = "ignores-single-active"
+    does = "lets all consumers be active"
+    arguments = ("x-single-active-consumer",)
+
+
+class MakesSingleActive(_Declaring):
+    name = "makes-single-active"
+    does = "lets one consumer of a queue at a time be active"
+
+    def redeclare(self, method: Any, arguments: dict[str, Any]) -> bool:
+        changed = "x-single-active-consumer" not in arguments
+        arguments["x-single-active-consumer"] = True
+        return changed
+
+
+class ForgetsDurability(_Declaring):
+    name = "forgets-durability"
+    does = "makes every queue a transient classic one"
+
+    def redeclare(self, method: Any, arguments: dict[str, Any]) -> bool:
+        changed = bool(method.durable)
+        method.durable = False
+        arguments.pop("x-queue-type", None)
+        return changed
+
+
+class MakesDurable(_Declaring):
+    name = "makes-durable"
+    does = "makes every queue durable, and shared by all connections"
+
+    def redeclare(self, method: Any, arguments: dict[str, Any]) -> bool:
+        changed = not method.durable or bool(method.exclusive)
+        method.durable, method.exclusive = True, False
+        return changed
+
+
+class DeclaresClassic(_Declaring):
+    name = "declares-classic"
+    does = "makes every queue a classic one"
+
+    def redeclare(self, method: Any, arguments: dict[str, Any]) -> bool:
+        changed = arguments.get("x-queue-type") == "quorum"
+        arguments["x-queue-type"] = "classic"
+        return changed
+
+
+class DeclaresQuorum(_Declaring):
+    name = "declares-quorum"
+    does = "makes every durable queue a quorum queue"
+
+    def redeclare(self, method: Any, arguments: dict[str, Any]) -> bool:
+        if not method.durable or method.exclusive or method.auto_delete:
+            return False
+        changed = arguments.get("x-queue-type") != "quorum"
+        arguments["x-queue-type"] = "quorum"
+        return changed
+
+
+class LimitsLength(_Declaring):
+    name = "limits-length"
+    does = "keeps three messages in a queue, whatever its limit"
+
+    def redeclare(self, method: Any, arguments: dict[str, Any]) -> bool:
+        arguments.pop("x-max-length-bytes", None)
+        arguments["x-max-length"] = 3
+        return True
+
+
+class ExpiresEverything(_Declaring):
+    name = "expires-everything"
+    does = "removes every message that was ready for a tenth of a second"
+
+    def redeclare(self, method: Any, arguments: dict[str, Any]) -> bool:
+        arguments["x-message-ttl"] = 100
+        return True
+
+
+class NeverDeletesItself(_Declaring):
+    name = "never-deletes-itself"
+    does = "keeps queues that should go with their last consumer, or with their connection"
+
+    def redeclare(self, method: Any, arguments: dict[str, Any]) -> bool:
+        changed = bool(method.auto_delete or method.exclusive)
+        method.auto_delete = method.exclusive = False
+        return changed
+
+
+class DeletesItself(_Declaring):
+    name = "deletes-itself"
+    does = "deletes a queue with its last consumer"
+
+    def redeclare(self, method: Any, arguments: dict[str, Any]) -> bool:
+        if arguments.get("x-queue-type") == "quorum":
+            return False
+        changed = not method.auto_delete
+        method.auto_delete = True
+        return changed
+
+
+class SharesExclusive(_Declaring):
+    name = "shares-exclusive"
+    does = "lets other connections use an exclusive queue"
+
+    def redeclare(self, method: Any, arguments: dict[str, Any]) -> bool:
+        changed = bool(method.exclusive)
+        method.exclusive = False
+        return changed
+
+
+class RenamesQueues(Liar):
+    name = "renames-queues"
+    does = "answers with another name than the queue has"
+
+    @from_broker(Queue.DeclareOk)
+    def declared(self, channel: Channel, command: Command) -> Iterable[Command]:
+        self.lie()
+        command.method.queue = f"not-{command.method.queue}"
+        return [command.changed()]
+
+
+class Miscounts(Liar):
+    name = "miscounts"
+    does = "tells one message, and one consumer, more than there are"
+
+    @from_broker(Queue.DeclareOk, Queue.PurgeOk, Queue.DeleteOk)
+    def counted(self, channel: Channel, command: Command) -> Iterable[Command]:
+        self.lie()
+        command.method.message_count += 1
+        if isinstance(command.method, Queue.DeclareOk):
+            command.method.consumer_count += 1
+        return [command.changed()]
+
+    def listing(self, command: tuple[str, ...], output: str) -> str:
+        if not command[0].startswith("list_"):
+            return output
+        self.lie()
+        return "\n".join("\t".join(map(_one_more, line.split("\t"))) for line in output.splitlines())
+
+
+def _one_more(column: str) -> str:
+    return str(int(column) + 1) if column.isdigit() else column
+
+
+class CountsNothing(Liar):
+    name = "counts-nothing"
+    does = "says of every queue that it is empty, and that nobody consumes from it"
+
+    @from_broker(Queue.DeclareOk, Queue.PurgeOk, Queue.DeleteOk)
+    def counted(self, channel: Channel, command: Command) -> Iterable[Command]:
+        method = command.method
+        if method.message_count or getattr(method, "consumer_count", 0):
+            self.lie()
+        method.message_count = 0
+        if isinstance(method, Queue.DeclareOk):
+            method.consumer_count = 0
+        return [command.changed()]
+
+    def listing(self, command: tuple[str, ...], output: str) -> str:
+        self.lie()
+        return "\n".join(
+            "\t".join("0" if column.isdigit() else column for column in line.split("\t"))
+            for line in output.splitlines()
+        )
+
+
+class ListsNothing(Liar):
+    name = "lists-nothing"
+    does = "has rabbitmqctl print nothing"
+
+    def listing(self, command: tuple[str, ...], output: str) -> str:
+        if command[0].startswith("list_"):
+            self.lie()
+            return ""
+        return output
+
+
+class _Pretends(Liar):
+    """Answers in the place of the broker, which never hears of it."""
+
+    def pretend(self, channel: Channel, command: Command, answer: Any) -> Iterable[Command]:
+        self.lie()
+        if not getattr(command.method, "nowait", False):
+            channel.send(Side.CLIENT, answer)
+        return []
+
+
+class IgnoresPurge(_Pretends):
+    name = "ignores-purge"
+    does = "answers a purge, and removes nothing"
+
+    @from_client(Queue.Purge)
+    def purge(self, channel: Channel, command: Command) -> Iterable[Command]:
+        return self.pretend(channel, command, Queue.PurgeOk(0))
+
+
+class IgnoresDelete(_Pretends):
+    name = "ignores-delete"
+    does = "answers the deletion of a queue, and deletes nothing"
+
+    @from_client(Queue.Delete)
+    def delete(self, channel: Channel, command: Command) -> Iterable[Command]:
+        return self.pretend(channel, command, Queue.DeleteOk(0))
+
+
+class IgnoresBindings(_Pretends):
+    name = "ignores-bindings"
+    does = "answers a binding, and binds nothing"
+
+    @from_client(Queue.Bind)
+    def bind(self, channel: Channel, command: Command) -> Iterable[Command]:
+        return self.pretend(channel, command, Queue.BindOk())
+
+
+class IgnoresConditions(Liar):
+    name = "ignores-conditions"
+    does = "deletes a queue although it is used, or not empty"
+
+    @from_client(Queue.Delete)
+    def delete(self, channel: Channel, command: Command) -> Iterable[Command]:
+        method = command.method
+        if method.if_unused or method.if_empty:
+            self.lie()
+        method.if_unused = method.if_empty = False
+        return [command.changed()]
+
+
+class CreatesWhatIsMissing(Liar):
+    name = "creates-what-is-missing"
+    does = "creates a queue that somebody only asks for, publishes to, or consumes from"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known: set[str] = set()
+
+    @from_client(Queue.Declare)
+    def declare(self, channel: Channel, command: Command) -> Iterable[Command]:
+        return [*self._created(channel, command.method.queue, command.method.passive), command]
+
+    @from_client(Basic.Consume, Basic.Get)
+    def use(self, channel: Channel, command: Command) -> Iterable[Command]:
+        return [*self._created(channel, command.method.queue), command]
+
+    @from_client(Basic.Publish)
+    def publish(self, channel: Channel, command: Command) -> Iterable[Command]:
+        return [*self._created(channel, command.method.routing_key, not command.method.exchange), command]
+
+    def _created(self, channel: Channel, queue: str, wanted: bool = True) -> Iterable[Command]:
+        if queue in self._known:
+            return []
+        self._known.add(queue)
+        if not wanted:
+            return []
+        self.lie()
+        return [Command(channel.number, Queue.Declare(queue=queue, durable=True, nowait=True))]
+
+
+class ForgetsExchanges(Liar):
+    name = "forgets-exchanges"
+    does = "answers the declaration of an exchange, and declares none"
+
+    @from_client(Exchange.Declare)
+    def declare(self, channel: Channel, command: Command) -> Iterable[Command]:
+        self.lie()
+        channel.send(Side.CLIENT, Exchange.DeclareOk())
+        return []
+
+
+class IgnoresArguments(_Declaring):
+    name = "ignores-arguments"
+    does = "takes no notice of any argument but the type of the queue"
+
+    def redeclare(self, method: Any, arguments: dict[str, Any]) -> bool:
+        kept = {name: value for name, value in arguments.items() if name == "x-queue-type"}
+        changed = kept != arguments
+        method.arguments = kept
+        return changed

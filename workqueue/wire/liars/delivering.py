@@ -1,0 +1,301 @@
+"""Lies about deliveries: what is sent to whom, how often, in which order, and what it is said to be."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from pika.spec import Basic, BasicProperties
+
+from workqueue.wire.frames import Command
+from workqueue.wire.ledgers import DeliveryLedger
+from workqueue.wire.liar import Liar, from_broker, from_client
+from workqueue.wire.session import Channel, Side
+
+
+class _Describes(Liar):
+    """Changes what a delivery is said to be."""
+
+    @from_broker(Basic.Deliver, Basic.GetOk)
+    def deliver(self, channel: Channel, command: Command) -> Iterable[Command]:
+        assert command.properties is not None
+        if self.describe(command, command.properties):
+            self.lie()
+            command.changed()
+        return [command]
+
+    def describe(self, command: Command, properties: BasicProperties) -> bool:
+        """Change it, and tell whether that changed anything."""
+        raise NotImplementedError
+
+
+class HidesRedelivered(_Describes):
+    name = "hides-redelivered"
+    does = "marks no delivery as redelivered"
+
+    def describe(self, command: Command, properties: BasicProperties) -> bool:
+        changed = bool(command.method.redelivered)
+        command.method.redelivered = False
+        return changed
+
+
+class ForgesRedelivered(_Describes):
+    name = "forges-redelivered"
+    does = "marks every delivery as redelivered"
+
+    def describe(self, command: Command, properties: BasicProperties) -> bool:
+        changed = not command.method.redelivered
+        command.method.redelivered = True
+        return changed
+
+
+class ForgesTags(_Describes):
+    name = "forges-tags"
+    does = "gives deliveries higher delivery tags than they have"
+
+    def describe(self, command: Command, properties: BasicProperties) -> bool:
+        command.method.delivery_tag += 7
+        return True
+
+
+class ForgesRoutingKeys(_Describes):
+    name = "forges-routing-keys"
+    does = "delivers a task with another routing key than it was published with"
+
+    def describe(self, command: Command, properties: BasicProperties) -> bool:
+        command.method.routing_key = f"not-{command.method.routing_key}"
+        return True
+
+
+class HidesHeaders(_Describes):
+    name = "hides-headers"
+    does = "delivers messages without their headers"
+
+    def describe(self, command: Command, properties: BasicProperties) -> bool:
+        changed = bool(properties.headers)
+        properties.headers = None
+        return changed
+
+
+class MiscountsDeliveries(_Describes):
+    name = "miscounts-deliveries"
+    does = "adds ten to every count in a message's headers"
+
+    def describe(self, command: Command, properties: BasicProperties) -> bool:
+        return _add_ten(properties.headers)
+
+
+def _add_ten(value: Any) -> bool:
+    if isinstance(value, list):
+        return any([_add_ten(each) for each in value])
+    if not isinstance(value, dict):
+        return False
+    changed = False
+    for key, each in value.items():
+        if "count" in key and isinstance(each, int):
+            value[key] = each + 10
+            changed = True
+        changed = _add_ten(each) or changed
+    return changed
+
+
+class ForgesDeaths(_Describes):
+    name = "forges-deaths"
+    does = "gives another reason, and another queue, for a dead letter"
+
+    def describe(self, command: Command, properties: BasicProperties) -> bool:
+        headers = properties.headers or {}
+        found = False
+        for death in headers.get("x-death", ()):
+            death["reason"] = "boredom"
+            death["queue"] = "not-this-one"
+            found = True
+        for name in [name for name in headers if name.startswith(("x-first-death", "x-last-death"))]:
+            headers[name] = "boredom"
+            found = True
+        return found
+
+
+class CorruptsDeliveries(_Describes):
+    name = "corrupts-deliveries"
+    does = "changes the last byte of every delivery"
+
+    def describe(self, command: Command, properties: BasicProperties) -> bool:
+        command.body = (command.body or b"")[:-1] + b"?"
+        return True
+
+
+class ForgetsProperties(_Describes):
+    name = "forgets-properties"
+    does = "delivers messages without any property"
+
+    def describe(self, command: Command, properties: BasicProperties) -> bool:
+        command.properties = BasicProperties()
+        return True
+
+
+class _Delivering(Liar):
+    """Changes what is delivered, and keeps the delivery tags straight."""
+
+    @from_broker(Basic.Deliver)
+    def deliver(self, channel: Channel, command: Command) -> Iterable[Command]:
+        return self.instead_of(channel, command, DeliveryLedger.of(channel))
+
+    @from_broker(Basic.GetOk)
+    def got(self, channel: Channel, command: Command) -> Iterable[Command]:
+        command.method.delivery_tag = DeliveryLedger.of(channel).deliver(command.method.delivery_tag)
+        return [command.changed()]
+
+    @from_client(Basic.Ack, Basic.Nack, Basic.Reject)
+    def settle(self, channel: Channel, command: Command) -> Iterable[Command]:
+        return DeliveryLedger.of(channel).settled(command)
+
+    def instead_of(self, channel: Channel, command: Command, ledger: DeliveryLedger) -> Iterable[Command]:
+        """What the client gets instead of a delivery."""
+        raise NotImplementedError
+
+
+def _delivery(channel: int, original: Command, tag: int, consumer: str) -> Command:
+    method = original.method
+    again = Basic.Deliver(consumer, tag, method.redelivered, method.exchange, method.routing_key)
+    return Command(channel, again, original.properties, original.body)
+
+
+class RepeatsDeliveries(_Delivering):
+    name = "repeats-deliveries"
+    does = "delivers every task twice to the same consumer"
+
+    def instead_of(self, channel: Channel, command: Command, ledger: DeliveryLedger) -> Iterable[Command]:
+        self.lie()
+        consumer = command.method.consumer_tag
+        first = _delivery(channel.number, command, ledger.deliver(command.method.delivery_tag), consumer)
+        return [first, _delivery(channel.number, command, ledger.deliver(None), consumer)]
+
+
+class HandsToTwo(_Delivering):
+    name = "hands-to-two"
+    does = "gives a task to another consumer of its queue, too"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._consumers: dict[str, list[tuple[Channel, str]]] = {}
+
+    @from_client(Basic.Consume)
+    def consume(self, channel: Channel, command: Command) -> Iterable[Command]:
+        self._consumers.setdefault(command.method.queue, []).append((channel, command.method.consumer_tag))
+        return [command]
+
+    @from_client(Basic.Cancel)
+    def cancel(self, channel: Channel, command: Command) -> Iterable[Command]:
+        for consumers in self._consumers.values():
+            if (who := (channel, command.method.consumer_tag)) in consumers:
+                consumers.remove(who)
+        return [command]
+
+    def instead_of(self, channel: Channel, command: Command, ledger: DeliveryLedger) -> Iterable[Command]:
+        consumer = command.method.consumer_tag
+        for other, tag in self._others(channel, consumer):
+            self.lie()
+            mine = DeliveryLedger.of(other).deliver(None)
+            other.session.send(Side.CLIENT, _delivery(other.number, command, mine, tag))
+        command.method.delivery_tag = ledger.deliver(command.method.delivery_tag)
+        return [command.changed()]
+
+    def _others(self, channel: Channel, consumer: str) -> list[tuple[Channel, str]]:
+        for consumers in self._consumers.values():
+            if (channel, consumer) in consumers:
+                return [who for who in consumers if who != (channel, consumer)]
+        return []
+
+
+class WithholdsDeliveries(Liar):
+    name = "withholds-deliveries"
+    does = "never sends a consumer every second task that it is given"
+
+    @from_broker(Basic.Deliver)
+    def deliver(self, channel: Channel, command: Command) -> Iterable[Command]:
+        channel.memory["seen"] = channel.memory.get("seen", 0) + 1
+        if channel.memory["seen"] % 2:
+            return [command]
+        self.lie()
+        return []
+
+
+class NeverDelivers(Liar):
+    name = "never-delivers"
+    does = "sends consumers nothing"
+
+    @from_broker(Basic.Deliver)
+    def deliver(self, channel: Channel, command: Command) -> Iterable[Command]:
+        self.lie()
+        return []
+
+
+class NeverRedelivers(Liar):
+    name = "never-redelivers"
+    does = "sends nobody what comes back to the queue"
+
+    @from_broker(Basic.Deliver)
+    def deliver(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if not command.method.redelivered:
+            return [command]
+        self.lie()
+        return []
+
+
+class DelaysRedelivery(Liar):
+    name = "delays-redelivery"
+    does = "waits six seconds before it redelivers a task"
+
+    DELAY = 6.0
+
+    @from_broker(Basic.Deliver)
+    def deliver(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if not command.method.redelivered:
+            return [command]
+        self.lie()
+        channel.session.later(self.DELAY, lambda: channel.session.send(Side.CLIENT, command))
+        return []
+
+
+class SwapsDeliveries(Liar):
+    name = "swaps-deliveries"
+    does = "swaps every two deliveries that follow each other closely"
+
+    WAIT = 0.1
+
+    @from_broker(Basic.Deliver)
+    def deliver(self, channel: Channel, command: Command) -> Iterable[Command]:
+        held: Command | None = channel.memory.pop("held", None)
+        if held is not None:
+            self.lie()
+            return [command, held]
+        channel.memory["held"] = command
+        channel.session.later(self.WAIT, lambda: self._flush(channel, command))
+        return []
+
+    def _flush(self, channel: Channel, command: Command) -> None:
+        if channel.memory.get("held") is command:
+            del channel.memory["held"]
+            channel.session.send(Side.CLIENT, command)
+
+
+class FindsNothing(Liar):
+    name = "finds-nothing"
+    does = "answers every basic.get as if the queue were empty"
+
+    @from_broker(Basic.GetOk)
+    def got(self, channel: Channel, command: Command) -> Iterable[Command]:
+        self.lie()
+        return [Command(command.channel, Basic.GetEmpty())]
+
+
+class DeliversSlowly(Liar):
+    name = "delivers-slowly"
+    does = "waits two seconds before it delivers anything"
+
+    DELAY = 2.0
+
+    @from_broker(Basic.Deliver)
+    def deliver(self, channel: Channel, command: Command) -> Iterable[Command]:
+        self.lie()
+        channel.session.later(self.DELAY, lambda: channel.session.send(Side.CLIENT, command))
+        return []

@@ -1,0 +1,297 @@
+"""Lies about what is published: whether it arrives, how often, in which order, and when that is confirmed."""
+
+from collections.abc import Iterable
+
+from pika.spec import Basic, BasicProperties, Confirm
+
+from workqueue.wire.frames import Command
+from workqueue.wire.ledgers import PublishLedger
+from workqueue.wire.liar import Liar, from_broker, from_client
+from workqueue.wire.session import Channel, Side
+
+_CONFIRMING = "confirming"
+
+
+class _Publishing(Liar):
+    """Hears publishes, and keeps the numbers of confirms straight."""
+
+    @from_client(Confirm.Select)
+    def confirm_mode(self, channel: Channel, command: Command) -> Iterable[Command]:
+        channel.memory[_CONFIRMING] = True
+        return [command]
+
+    @from_client(Basic.Publish)
+    def publish(self, channel: Channel, command: Command) -> Iterable[Command]:
+        ledger = PublishLedger.of(channel)
+        return self.instead_of(channel, command, ledger, ledger.client_published())
+
+    @from_broker(Basic.Ack, Basic.Nack)
+    def confirm(self, channel: Channel, command: Command) -> Iterable[Command]:
+        return PublishLedger.of(channel).confirmed(command)
+
+    def instead_of(self, channel: Channel, command: Command, ledger: PublishLedger, number: int) -> Iterable[Command]:
+        """What the broker gets instead of a publish."""
+        raise NotImplementedError
+
+    def swallow(self, channel: Channel, number: int) -> list[Command]:
+        """Have it confirmed to the client, and never sent to the broker."""
+        self.lie()
+        self.confirm_it(channel, number)
+        return []
+
+    def confirm_it(self, channel: Channel, number: int) -> None:
+        """Tell the client that the broker has it."""
+        if channel.memory.get(_CONFIRMING):
+            channel.send(Side.CLIENT, Basic.Ack(number))
+
+
+class DropsPublishes(_Publishing):
+    name = "drops-publishes"
+    does = "confirms every second task of a channel, beginning with the first, and drops it"
+
+    def instead_of(self, channel: Channel, command: Command, ledger: PublishLedger, number: int) -> Iterable[Command]:
+        if number % 2:
+            return self.swallow(channel, number)
+        ledger.sent(number)
+        return [command]
+
+
+class DropsOneInThree(_Publishing):
+    name = "drops-one-in-three"
+    does = "confirms every third task of a queue, and drops it"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: dict[str, int] = {}
+
+    def instead_of(self, channel: Channel, command: Command, ledger: PublishLedger, number: int) -> Iterable[Command]:
+        key = command.method.routing_key
+        self._seen[key] = self._seen.get(key, 0) + 1
+        if self._seen[key] % 3 == 0:
+            return self.swallow(channel, number)
+        ledger.sent(number)
+        return [command]
+
+
+class DuplicatesPublishes(_Publishing):
+    name = "duplicates-publishes"
+    does = "puts every task into the queue twice"
+
+    def instead_of(self, channel: Channel, command: Command, ledger: PublishLedger, number: int) -> Iterable[Command]:
+        self.lie()
+        ledger.sent(None)
+        ledger.sent(number)
+        return [command, command]
+
+
+class ReordersPublishes(_Publishing):
+    name = "reorders-publishes"
+    does = "swaps every two tasks that follow each other closely"
+
+    #: Seconds to wait for the one to swap it with.
+    WAIT = 0.1
+
+    def instead_of(self, channel: Channel, command: Command, ledger: PublishLedger, number: int) -> Iterable[Command]:
+        held: Command | None = channel.memory.pop("held", None)
+        if held is not None:
+            self.lie()
+            ledger.sent(number)
+            ledger.sent(None)
+            return [command, held]
+        channel.memory["held"] = command
+        self.confirm_it(channel, number)
+        channel.session.later(self.WAIT, lambda: self._flush(channel, ledger, command))
+        return []
+
+    def _flush(self, channel: Channel, ledger: PublishLedger, command: Command) -> None:
+        if channel.memory.get("held") is command:
+            del channel.memory["held"]
+            ledger.sent(None)
+            channel.session.send(Side.BROKER, command)
+
+
+class ConfirmsEarly(_Publishing):
+    name = "confirms-early"
+    does = "confirms a task half a second before the broker has it"
+
+    EARLY = 0.5
+
+    def instead_of(self, channel: Channel, command: Command, ledger: PublishLedger, number: int) -> Iterable[Command]:
+        self.lie()
+        self.confirm_it(channel, number)
+        ledger.sent(None)
+        channel.session.later(self.EARLY, lambda: channel.session.send(Side.BROKER, command))
+        return []
+
+
+class LosesConfirms(Liar):
+    name = "loses-confirms"
+    does = "never passes on a confirm"
+
+    @from_broker(Basic.Ack, Basic.Nack)
+    def confirm(self, channel: Channel, command: Command) -> Iterable[Command]:
+        self.lie()
+        return []
+
+
+class RefusesPublishes(Liar):
+    name = "refuses-publishes"
+    does = "says of every task that the broker took that it was refused (basic.nack)"
+
+    @from_broker(Basic.Ack)
+    def confirm(self, channel: Channel, command: Command) -> Iterable[Command]:
+        self.lie()
+        return [Command(command.channel, Basic.Nack(command.method.delivery_tag, command.method.multiple))]
+
+
+class HidesRefusals(Liar):
+    name = "hides-refusals"
+    does = "confirms what the broker refused (basic.nack)"
+
+    @from_broker(Basic.Nack)
+    def refuse(self, channel: Channel, command: Command) -> Iterable[Command]:
+        self.lie()
+        return [Command(command.channel, Basic.Ack(command.method.delivery_tag, command.method.multiple))]
+
+
+class SplitsConfirms(Liar):
+    name = "forges-confirms"
+    does = "confirms a publish that there never was, after each that there was"
+
+    @from_broker(Basic.Ack)
+    def confirm(self, channel: Channel, command: Command) -> Iterable[Command]:
+        self.lie()
+        return [command, Command(command.channel, Basic.Ack(command.method.delivery_tag + 1000))]
+
+
+class RepeatsConfirms(Liar):
+    name = "repeats-confirms"
+    does = "sends every confirm twice"
+
+    @from_broker(Basic.Ack, Basic.Nack)
+    def confirm(self, channel: Channel, command: Command) -> Iterable[Command]:
+        self.lie()
+        return [command, command]
+
+
+class IgnoresMandatory(Liar):
+    name = "ignores-mandatory"
+    does = "drops an unroutable task without a word, mandatory or not"
+
+    @from_client(Basic.Publish)
+    def publish(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if command.method.mandatory:
+            self.lie()
+            command.method.mandatory = False
+            command.changed()
+        return [command]
+
+
+class InsistsOnRoutes(Liar):
+    name = "insists-on-routes"
+    does = "returns every unroutable task, mandatory or not"
+
+    @from_client(Basic.Publish)
+    def publish(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if not command.method.mandatory:
+            self.lie()
+            command.method.mandatory = True
+            command.changed()
+        return [command]
+
+
+class ReturnsLate(Liar):
+    name = "returns-late"
+    does = "sends the return of an unroutable task after its confirm"
+
+    @from_broker(Basic.Return)
+    def returned(self, channel: Channel, command: Command) -> Iterable[Command]:
+        self.lie()
+        channel.session.later(0.2, lambda: channel.session.send(Side.CLIENT, command))
+        return []
+
+
+class _Rewrites(Liar):
+    """Changes something in every publish."""
+
+    @from_client(Basic.Publish)
+    def publish(self, channel: Channel, command: Command) -> Iterable[Command]:
+        assert command.properties is not None
+        if self.rewrite(command, command.properties):
+            self.lie()
+            command.changed()
+        return [command]
+
+    def rewrite(self, command: Command, properties: BasicProperties) -> bool:
+        """Change it, and tell whether that changed anything."""
+        raise NotImplementedError
+
+
+class ForgetsPersistence(_Rewrites):
+    name = "forgets-persistence"
+    does = "treats every message as transient"
+
+    def rewrite(self, command: Command, properties: BasicProperties) -> bool:
+        changed = properties.delivery_mode == 2
+        properties.delivery_mode = 1
+        return changed
+
+
+class PersistsEverything(_Rewrites):
+    name = "persists-everything"
+    does = "treats every message as persistent"
+
+    def rewrite(self, command: Command, properties: BasicProperties) -> bool:
+        changed = properties.delivery_mode != 2
+        properties.delivery_mode = 2
+        return changed
+
+
+class IgnoresMessagePriority(_Rewrites):
+    name = "ignores-message-priority"
+    does = "takes no notice of a message's priority"
+
+    def rewrite(self, command: Command, properties: BasicProperties) -> bool:
+        changed = properties.priority is not None
+        properties.priority = None
+        return changed
+
+
+class IgnoresMessageTtl(_Rewrites):
+    name = "ignores-message-ttl"
+    does = "takes no notice of a message's own TTL"
+
+    def rewrite(self, command: Command, properties: BasicProperties) -> bool:
+        changed = properties.expiration is not None
+        properties.expiration = None
+        return changed
+
+
+class Misroutes(_Rewrites):
+    name = "misroutes"
+    does = "routes every task by another key than its own"
+
+    def rewrite(self, command: Command, properties: BasicProperties) -> bool:
+        command.method.routing_key = f"not-{command.method.routing_key}"
+        command.method.mandatory = False
+        return True
+
+
+class CorruptsBodies(_Rewrites):
+    name = "corrupts-bodies"
+    does = "changes the last byte of every task"
+
+    def rewrite(self, command: Command, properties: BasicProperties) -> bool:
+        command.body = (command.body or b"")[:-1] + b"?"
+        return True
+
+
+class StripsProperties(_Rewrites):
+    name = "strips-properties"
+    does = "drops the headers and all other properties of a message, but for its delivery mode and its TTL"
+
+    def rewrite(self, command: Command, properties: BasicProperties) -> bool:
+        kept = BasicProperties(delivery_mode=properties.delivery_mode, expiration=properties.expiration)
+        changed = kept != properties
+        command.properties = kept
+        return changed

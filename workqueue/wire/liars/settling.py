@@ -1,0 +1,267 @@
+"""Lies about acknowledgements: what becomes of a task that was settled, or that comes back."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pika.spec
+from pika.spec import Basic
+
+from workqueue.wire.frames import Command
+from workqueue.wire.liar import Liar, from_broker, from_client
+from workqueue.wire.session import Channel, Session, Side
+
+
+class SwallowsAcks(Liar):
+    name = "swallows-acks"
+    does = "takes no notice of acknowledgements"
+
+    @from_client(Basic.Ack)
+    def settle(self, channel: Channel, command: Command) -> Iterable[Command]:
+        self.lie()
+        return []
+
+
+class SwallowsRejections(Liar):
+    name = "swallows-rejections"
+    does = "takes no notice of nacks and rejections"
+
+    @from_client(Basic.Nack, Basic.Reject)
+    def settle(self, channel: Channel, command: Command) -> Iterable[Command]:
+        self.lie()
+        return []
+
+
+class _Rejects(Liar):
+    """Changes what a nack or rejection means."""
+
+    @from_client(Basic.Nack, Basic.Reject)
+    def settle(self, channel: Channel, command: Command) -> Iterable[Command]:
+        return self.instead_of(command, command.method)
+
+    def instead_of(self, command: Command, method: Any) -> Iterable[Command]:
+        """What the broker is told instead."""
+        raise NotImplementedError
+
+
+class Discards(_Rejects):
+    name = "discards"
+    does = "discards what should go back to the queue"
+
+    def instead_of(self, command: Command, method: Any) -> Iterable[Command]:
+        if method.requeue:
+            self.lie()
+            method.requeue = False
+            command.changed()
+        return [command]
+
+
+class Requeues(_Rejects):
+    name = "requeues"
+    does = "puts back into the queue what should be discarded"
+
+    def instead_of(self, command: Command, method: Any) -> Iterable[Command]:
+        if not method.requeue:
+            self.lie()
+            method.requeue = True
+            command.changed()
+        return [command]
+
+
+class TakesRejectionsForAcks(_Rejects):
+    name = "takes-rejections-for-acks"
+    does = "takes every nack and rejection for an acknowledgement"
+
+    def instead_of(self, command: Command, method: Any) -> Iterable[Command]:
+        self.lie()
+        return [Command(command.channel, Basic.Ack(method.delivery_tag, getattr(method, "multiple", False)))]
+
+
+class TakesNacksForRejections(_Rejects):
+    name = "takes-nacks-for-rejections"
+    does = "takes a nack for a rejection, which says that the task failed"
+
+    def instead_of(self, command: Command, method: Any) -> Iterable[Command]:
+        if not isinstance(method, Basic.Nack) or method.multiple:
+            return [command]
+        self.lie()
+        return [Command(command.channel, Basic.Reject(method.delivery_tag, method.requeue))]
+
+
+class TakesRejectionsForNacks(_Rejects):
+    name = "takes-rejections-for-nacks"
+    does = "takes a rejection for a nack, which says nothing of failure"
+
+    def instead_of(self, command: Command, method: Any) -> Iterable[Command]:
+        if not isinstance(method, Basic.Reject):
+            return [command]
+        self.lie()
+        return [Command(command.channel, Basic.Nack(method.delivery_tag, requeue=method.requeue))]
+
+
+class NarrowsMultiple(Liar):
+    name = "narrows-multiple"
+    does = "applies what is said of several tasks to the last of them"
+
+    @from_client(Basic.Ack, Basic.Nack)
+    def settle(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if not command.method.multiple:
+            return [command]
+        self.lie()
+        if not command.method.delivery_tag:
+            return []
+        command.method.multiple = False
+        return [command.changed()]
+
+
+class WidensSingle(Liar):
+    name = "widens-single"
+    does = "applies what is said of one task to all before it, too"
+
+    @from_client(Basic.Ack, Basic.Nack)
+    def settle(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if not command.method.multiple:
+            self.lie()
+            command.method.multiple = True
+            command.changed()
+        return [command]
+
+
+class IgnoresRecover(Liar):
+    name = "ignores-recover"
+    does = "answers basic.recover, and returns nothing"
+
+    @from_client(Basic.Recover)
+    def recover(self, channel: Channel, command: Command) -> Iterable[Command]:
+        self.lie()
+        channel.send(Side.CLIENT, Basic.RecoverOk())
+        return []
+
+
+class AlwaysRecovers(Liar):
+    name = "always-recovers"
+    does = "requeues on basic.recover, although it was told not to"
+
+    @from_client(Basic.Recover)
+    def recover(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if not command.method.requeue:
+            self.lie()
+            command.method.requeue = True
+            command.changed()
+        return [command]
+
+
+class _Ending(Liar):
+    """Does something about what a channel holds before the broker hears that it ended, however it ended."""
+
+    @from_client(pika.spec.Channel.Close)
+    def close_channel(self, channel: Channel, command: Command) -> Iterable[Command]:
+        self.ending(channel)
+        return [command]
+
+    @from_client(pika.spec.Connection.Close)
+    def close_connection(self, channel: Channel, command: Command) -> Iterable[Command]:
+        self.client_gone(channel.session)
+        return [command]
+
+    def client_gone(self, session: Session) -> None:
+        for channel in session.channels.values():
+            if channel.number:
+                self.ending(channel)
+
+    def ending(self, channel: Channel) -> None:
+        """The channel ends."""
+        raise NotImplementedError
+
+
+class AcksForTheDead(_Ending):
+    name = "acks-for-the-dead"
+    does = "takes what a worker holds for acknowledged when the worker goes"
+
+    @from_broker(Basic.Deliver, Basic.GetOk)
+    def deliver(self, channel: Channel, command: Command) -> Iterable[Command]:
+        channel.memory["was given"] = True
+        return [command]
+
+    @from_client(Basic.Consume, Basic.Get)
+    def consume(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if not command.method.no_ack:
+            channel.memory["acks"] = True
+        return [command]
+
+    def ending(self, channel: Channel) -> None:
+        if channel.memory.pop("was given", False) and channel.memory.get("acks"):
+            self.lie()
+            channel.send(Side.BROKER, Basic.Ack(0, multiple=True))
+
+
+class RequeuesAtTheTail(_Ending):
+    name = "requeues-at-the-tail"
+    does = "puts what comes back at the end of the queue"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._returned: set[bytes] = set()
+
+    @from_client(Basic.Consume, Basic.Get)
+    def consume(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if not command.method.no_ack:
+            channel.memory.setdefault("queues", {})[getattr(command.method, "consumer_tag", "")] = command.method.queue
+        return [command]
+
+    @from_broker(Basic.Deliver, Basic.GetOk)
+    def deliver(self, channel: Channel, command: Command) -> Iterable[Command]:
+        queues = channel.memory.get("queues", {})
+        if queue := queues.get(getattr(command.method, "consumer_tag", "")):
+            if command.body in self._returned:
+                command.method.redelivered = True
+                command.changed()
+            channel.memory.setdefault("held", {})[command.method.delivery_tag] = (queue, command)
+        return [command]
+
+    @from_client(Basic.Ack, Basic.Nack, Basic.Reject)
+    def settle(self, channel: Channel, command: Command) -> Iterable[Command]:
+        held = channel.memory.get("held", {})
+        tag, multiple = command.method.delivery_tag, getattr(command.method, "multiple", False)
+        settled = [held.pop(each) for each in sorted(held) if each == tag or (multiple and (each <= tag or not tag))]
+        if isinstance(command.method, Basic.Ack) or not command.method.requeue:
+            return [command]
+        return [*self._again(channel, settled), Command(channel.number, Basic.Ack(tag, multiple))]
+
+    def ending(self, channel: Channel) -> None:
+        if held := channel.memory.pop("held", {}):
+            again = self._again(channel, list(held.values()))
+            channel.session.send(Side.BROKER, *again, Command(channel.number, Basic.Ack(0, multiple=True)))
+
+    def _again(self, channel: Channel, settled: list[tuple[str, Command]]) -> list[Command]:
+        again = []
+        for queue, delivery in settled:
+            self.lie()
+            self._returned.add(delivery.body or b"")
+            publish = Basic.Publish(exchange="", routing_key=queue)
+            again.append(Command(channel.number, publish, delivery.properties, delivery.body))
+        return again
+
+
+class ResurrectsAcked(Liar):
+    name = "resurrects-acked"
+    does = "puts a task back into the queue when it was acknowledged"
+
+    @from_client(Basic.Consume, Basic.Get)
+    def consume(self, channel: Channel, command: Command) -> Iterable[Command]:
+        channel.memory.setdefault("queues", {})[getattr(command.method, "consumer_tag", "")] = command.method.queue
+        return [command]
+
+    @from_broker(Basic.Deliver, Basic.GetOk)
+    def deliver(self, channel: Channel, command: Command) -> Iterable[Command]:
+        queue = channel.memory.get("queues", {}).get(getattr(command.method, "consumer_tag", ""))
+        channel.memory.setdefault("held", {})[command.method.delivery_tag] = (queue, command)
+        return [command]
+
+    @from_client(Basic.Ack)
+    def settle(self, channel: Channel, command: Command) -> Iterable[Command]:
+        queue, delivery = channel.memory.get("held", {}).pop(command.method.delivery_tag, (None, None))
+        if queue is None:
+            return [command]
+        self.lie()
+        publish = Basic.Publish(exchange="", routing_key=queue)
+        return [command, Command(channel.number, publish, delivery.properties, delivery.body)]
