@@ -5,6 +5,7 @@ the same broker are run up to their ``yield``, the fault happens once, and each 
 another fault can befall its queues; how it ended is told when its turn comes.
 """
 
+import contextlib
 import inspect
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -16,6 +17,8 @@ from pika.exceptions import AMQPError
 
 from workqueue.broker import Broker
 from workqueue.guarantee.evidence import Evidence
+from workqueue.guarantee.lying import behind, limited
+from workqueue.guarantee.proof import Caught
 from workqueue.guarantee.stage import Stage
 from workqueue.guarantee.verdict import Unknown
 from workqueue.guarantee.waiting import barrier
@@ -30,9 +33,15 @@ class Scene:
     """One such spec on its stage: prepared, waiting for the fault, or finished."""
 
     def __init__(
-        self, function: Callable[..., Generator[None, None, None]], stage: Stage, *, at_once: bool = False
+        self,
+        function: Callable[..., Generator[None, None, None]],
+        stage: Stage,
+        resources: contextlib.ExitStack,
+        *,
+        at_once: bool = False,
     ) -> None:
         self.stage = stage
+        self._resources = resources
         self.at_once = at_once
         self._function = function
         self._generator: Generator[None, None, None] | None = None
@@ -43,7 +52,8 @@ class Scene:
         try:
             arguments = {name: getattr(self.stage, name) for name in inspect.signature(self._function).parameters}
             self._generator = self._function(**arguments)
-            next(self._generator)
+            with limited(self.stage.broker):
+                next(self._generator)
         except Exception as error:  # noqa: BLE001 - judged when its turn comes
             self._error = error
 
@@ -53,9 +63,10 @@ class Scene:
 
     def conclude(self) -> None:
         """Run the rest of it, unless it failed before, and remove what it brought on."""
-        for step in (self._run_the_rest, self.stage.close):
+        for step in (self._run_the_rest, self.stage.close, self._resources.close):
             try:
-                step()
+                with limited(self.stage.broker):
+                    step()
             except Exception as error:  # noqa: BLE001 - judged when its turn comes
                 self.fail(error)
 
@@ -135,6 +146,10 @@ def _wait_until_settled(stages: Sequence[Stage]) -> None:
     barrier("the queues have been there for a while", lambda: time.monotonic() - latest > SETTLED)
 
 
-def scene_of(function: Any, broker: Broker, queue_type: str, *, at_once: bool) -> Scene:
-    """A scene for a spec declared with ``across=``, not yet prepared."""
-    return Scene(function.workqueue_generator, Stage(broker, queue_type, Evidence()), at_once=at_once)
+def scene_of(
+    function: Any, broker: Broker, queue_type: str, *, at_once: bool, liar: Caught | None = None
+) -> Scene:
+    """A scene for a spec declared with ``across=``, not yet prepared; behind a liar, if it is one for a proof."""
+    resources = contextlib.ExitStack()
+    stage = Stage(resources.enter_context(behind(broker, liar)), queue_type, Evidence())
+    return Scene(function.workqueue_generator, stage, resources, at_once=at_once)

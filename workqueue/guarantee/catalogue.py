@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from workqueue.guarantee.expectation import QUEUE_TYPES, BrokenOn
+from workqueue.guarantee.proof import Caught
 from workqueue.guarantee.sources import Source
 
 _SLUG = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*\.[a-z0-9]+(?:-[a-z0-9]+)*")
@@ -36,6 +37,8 @@ class Guarantee:
     :param needs: what a broker must be able to do for the spec to say anything.
     :param across: the fault at the spec's ``yield``, if it has one.
     :param counter_example: the slug of the hazard that shows what happens without the feature, if there is one.
+    :param proved_by: what its spec was seen to catch.
+    :param unproven: why there is nothing that it could catch, where there is not.
     """
 
     slug: str
@@ -47,6 +50,8 @@ class Guarantee:
     needs: tuple[str, ...] = ()
     across: str | None = None
     counter_example: str | None = None
+    proved_by: tuple[Caught, ...] = ()
+    unproven: str = ""
 
     def __post_init__(self) -> None:
         if not _SLUG.fullmatch(self.slug):
@@ -81,6 +86,8 @@ def guarantee(
     needs: Sequence[str] = (),
     across: str | None = None,
     counter_example: str | None = None,
+    proved_by: Sequence[Caught] = (),
+    unproven: str = "",
     _hazard: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declare the decorated pytest function as the spec of a guarantee.
@@ -93,7 +100,17 @@ def guarantee(
     if across is not None:
         needs = (*needs, across.partition("-")[0])
     entry = Guarantee(
-        slug, text, source, _hazard, tuple(queue_types), tuple(broken_on), tuple(needs), across, counter_example
+        slug,
+        text,
+        source,
+        _hazard,
+        tuple(queue_types),
+        tuple(broken_on),
+        tuple(needs),
+        across,
+        counter_example,
+        tuple(proved_by),
+        unproven,
     )
 
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:

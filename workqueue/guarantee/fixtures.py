@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from workqueue.guarantee.proving import SEEN
+
 if TYPE_CHECKING:
     from workqueue.broker import Broker
     from workqueue.guarantee.across import Scene
     from workqueue.guarantee.evidence import Evidence  # noqa: F401 - in a string below
+    from workqueue.guarantee.proof import Caught
     from workqueue.guarantee.queues import Queue
     from workqueue.guarantee.stage import Stage
 
@@ -59,21 +62,32 @@ def workqueue_queue_type(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
+def workqueue_liar(request: pytest.FixtureRequest) -> "Caught | None":
+    """What is to be caught, if this is a proof that the spec can fail; None for the spec as it is."""
+    return getattr(request, "param", None)
+
+
+@pytest.fixture
 def workqueue_stage(
-    request: pytest.FixtureRequest, workqueue_broker: "Broker", workqueue_queue_type: str
+    request: pytest.FixtureRequest,
+    workqueue_broker: "Broker",
+    workqueue_queue_type: str,
+    workqueue_liar: "Caught | None",
 ) -> Iterator["Stage"]:
     """A `workqueue.guarantee.stage.Stage`: queues, workers and faults on the broker, gone when the test ends."""
     from workqueue.guarantee.catalogue import of
     from workqueue.guarantee.evidence import Evidence
+    from workqueue.guarantee.lying import behind, limited
     from workqueue.guarantee.stage import Stage
 
     request.node.stash[BROKER] = workqueue_broker
     if (entry := of(request.function)) is not None:
         _require(workqueue_broker, entry.needs)
-    stage = Stage(workqueue_broker, workqueue_queue_type, Evidence())
-    _tell_the_report(request, stage)
-    yield stage
-    stage.close()
+    with behind(workqueue_broker, workqueue_liar) as broker, limited(broker):
+        stage = Stage(broker, workqueue_queue_type, Evidence())
+        _tell_the_report(request, stage)
+        yield stage
+        stage.close()
 
 
 @pytest.fixture
@@ -99,6 +113,7 @@ def workqueue_across(
     request: pytest.FixtureRequest,
     workqueue_broker: "Broker",
     workqueue_queue_type: str,  # noqa: ARG001 - the spec is to run for each type
+    workqueue_liar: "Caught | None",  # noqa: ARG001 - and for each of its proofs
 ) -> "Scene":
     """The scene of a spec that was declared with ``across=``; the fault happens at the first one's turn."""
     from workqueue.guarantee.across import Crossing
@@ -139,11 +154,18 @@ def _waiting_for_the_same(request: pytest.FixtureRequest, broker: "Broker", faul
             continue
         kind, _, at_once = entry.across.partition("-")
         if kind == fault and item.callspec.params["workqueue_broker"] == mine:
-            queue_type = str(item.callspec.params["workqueue_queue_type"])
-            scenes[item.nodeid] = scene_of(item.function, broker, queue_type, at_once=bool(at_once))
+            params = item.callspec.params
+            scenes[item.nodeid] = scene_of(
+                item.function,
+                broker,
+                str(params["workqueue_queue_type"]),
+                at_once=bool(at_once),
+                liar=params.get("workqueue_liar"),
+            )
     return scenes
 
 
 def _tell_the_report(request: pytest.FixtureRequest, stage: "Stage") -> None:
     request.node.stash[EVIDENCE] = stage.evidence
     request.node.stash[LOG_MARK] = stage.log_mark
+    request.node.stash[SEEN] = stage.broker

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from workqueue._url import safe_url
-from workqueue.guarantee import hooks, settings
+from workqueue.guarantee import hooks, proving, settings
 from workqueue.guarantee.fixtures import (
     BROKER,
     EVIDENCE,
     LOG_MARK,
     workqueue_across,
     workqueue_broker,
+    workqueue_liar,
     workqueue_publish,
     workqueue_queue,
     workqueue_queue_type,
@@ -29,6 +30,7 @@ from workqueue.guarantee.fixtures import (
 __all__ = [
     "workqueue_across",
     "workqueue_broker",
+    "workqueue_liar",
     "workqueue_publish",
     "workqueue_queue",
     "workqueue_queue_type",
@@ -84,6 +86,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         entry = getattr(metafunc.function, "workqueue_guarantee", None)
         speaks_of = settings.QUEUE_TYPES if entry is None else entry.queue_types
         types = [each for each in told.queue_types if each in speaks_of]
+        if told.prove:
+            proving.parametrize(metafunc, entry, types)
+            return
         metafunc.parametrize("workqueue_queue_type", types, indirect=True)
 
 
@@ -99,6 +104,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _is_wanted(item: pytest.Item, told: settings.Settings) -> bool:
     entry = _entry(item)
+    if told.prove and not proving.is_proof(item):
+        return False
     if entry is None:
         return not (told.slugs or told.chapters)
     if not set(entry.queue_types) & set(told.queue_types):
@@ -123,10 +130,16 @@ def pytest_runtest_makereport(
         known, in_call = error, call.when == "call"
     item.stash[_RAISED] = (known, in_call, spent + call.duration)
     if call.when == "call" or error is not None:
-        _apply_verdict(item, report, _cell(item))
+        (proving.apply if proving.is_proof(item) else _apply_verdict)(item, report, _cell(item))
     if call.when == "teardown":
-        report.user_properties.append((CELL, _cell(item)))
+        report.user_properties.append(_property(item))
     return report
+
+
+def _property(item: pytest.Function) -> tuple[str, object]:
+    if proving.is_proof(item):
+        return proving.PROOF, proving.proof_of(item, _cell(item))
+    return CELL, _cell(item)
 
 
 def _cell(item: pytest.Function) -> dict[str, Any]:
@@ -207,6 +220,7 @@ class Collector:
 
     def __init__(self, events: str | None) -> None:
         self.cells: list[dict[str, Any]] = []
+        self.proofs: list[dict[str, Any]] = []
         self._events = None if events is None else Path(events)
 
     def _write(self, event: str, **details: object) -> None:
@@ -233,6 +247,9 @@ class Collector:
             if name == CELL and isinstance(value, dict):
                 self.cells.append(value)
                 self._write("cell", cell=value)
+            elif name == proving.PROOF and isinstance(value, dict):
+                self.proofs.append(value)
+                self._write("proof", proof=value)
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         self._write("finished", status=int(exitstatus))

@@ -20,6 +20,7 @@ class Settings:
     :param slugs: only these guarantees (all if empty).
     :param broker_settings: lines of rabbitmq.conf for the brokers that are started, ``KEY=VALUE``.
     :param restart_command: what restarts a broker that is not ours, as one line.
+    :param prove: whether to run each spec under its liars, instead of as it is.
     :param events: the file that gets the run as JSON lines, or None.
     """
 
@@ -30,6 +31,7 @@ class Settings:
     slugs: frozenset[str]
     broker_settings: tuple[str, ...]
     restart_command: str | None
+    prove: bool
     events: str | None
 
     @classmethod
@@ -49,6 +51,7 @@ class Settings:
             slugs=frozenset(option.workqueue_only or config.getini("workqueue_only")),
             broker_settings=tuple(option.workqueue_broker_setting or config.getini("workqueue_broker_setting")),
             restart_command=option.workqueue_restart_command or config.getini("workqueue_broker_restart_command"),
+            prove=option.workqueue_prove,
             events=option.workqueue_events,
         )
 
@@ -98,6 +101,13 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="COMMAND",
         help="restarts a broker given as URL, so that durability can be tested on it (split like a shell would, run "
         "without one)",
+    )
+    group.addoption(
+        "--prove",
+        dest="workqueue_prove",
+        action="store_true",
+        help="instead of the specs, run the proofs that they can fail: each spec on a broker that breaks its promise, "
+        "where its verdict has to be broken",
     )
     group.addoption(
         "--guarantee-events",

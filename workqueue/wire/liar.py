@@ -77,6 +77,6 @@ class Liar:
     def broker_gone(self, session: Session) -> None:
         """The broker is gone, or closed the connection."""
 
-    def listing(self, command: tuple[str, ...], output: str) -> str:
-        """What an operator reads of what ``rabbitmqctl`` printed."""
-        return output
+    def ctl(self, run: Callable[..., str], *command: str) -> str:
+        """What an operator gets to read who runs a command of ``rabbitmqctl``."""
+        return run(*command)

@@ -143,3 +143,25 @@ class ForgetsQueues(_Forgets):
 
     def to_forget(self, queue: str) -> object:
         return Queue.Delete(queue=queue, nowait=True)
+
+
+class SaysGoodbye(Liar):
+    name = "says-goodbye"
+    does = "closes its connections properly, even when it is killed"
+
+    def broker_gone(self, session: Session) -> None:
+        self.lie()
+        session.send(Side.CLIENT, Command(0, Connection.Close(320, "CONNECTION_FORCED - killed", 0, 0)))
+
+
+class HangsUp(Liar):
+    name = "hangs-up"
+    does = "closes a connection a second after it was opened, for no reason"
+
+    AFTER = 1.0
+
+    @from_broker(Connection.OpenOk)
+    def opened(self, channel: Channel, command: Command) -> Iterable[Command]:
+        goodbye = Command(0, Connection.Close(320, "CONNECTION_FORCED - for no reason", 0, 0))
+        channel.session.later(self.AFTER, lambda: (self.lie(), channel.session.send(Side.CLIENT, goodbye)))
+        return [command]

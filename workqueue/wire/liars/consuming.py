@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+import pika.spec
 from pika.spec import Basic
 
 from workqueue.wire.frames import Command
@@ -248,3 +249,46 @@ class IgnoresConsumerTimeout(Liar):
             command.method.arguments = arguments
             command.changed()
         return [command]
+
+
+class CancelsConsumers(Liar):
+    name = "cancels-consumers"
+    does = "cancels a consumer a moment after it came, for no reason"
+
+    AFTER = 0.7
+
+    @from_client(Basic.Consume)
+    def consume(self, channel: Channel, command: Command) -> Iterable[Command]:
+        tag = command.method.consumer_tag
+        channel.session.later(self.AFTER, lambda: self._cancel(channel, tag))
+        return [command]
+
+    def _cancel(self, channel: Channel, tag: str) -> None:
+        self.lie()
+        channel.send(Side.BROKER, Basic.Cancel(tag, nowait=True))
+        channel.send(Side.CLIENT, Basic.Cancel(tag, nowait=True))
+
+
+class ClosesChannels(Liar):
+    name = "closes-channels"
+    does = "closes a consumer's channel a moment after it subscribed, for no reason"
+
+    AFTER = 0.7
+
+    @from_client(Basic.Consume)
+    def consume(self, channel: Channel, command: Command) -> Iterable[Command]:
+        channel.session.later(self.AFTER, lambda: self._close(channel))
+        return [command]
+
+    def _close(self, channel: Channel) -> None:
+        self.lie()
+        channel.memory["closed"] = True
+        channel.send(Side.CLIENT, pika.spec.Channel.Close(406, "PRECONDITION_FAILED - for no reason", 0, 0))
+
+    @from_client(pika.spec.Channel.CloseOk)
+    def answered(self, channel: Channel, command: Command) -> Iterable[Command]:
+        return [Command(channel.number, pika.spec.Channel.Close(200, "", 0, 0))]
+
+    @from_broker(pika.spec.Channel.CloseOk)
+    def closed(self, channel: Channel, command: Command) -> Iterable[Command]:
+        return [] if channel.memory.get("closed") else [command]

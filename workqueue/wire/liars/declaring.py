@@ -1,6 +1,6 @@
 """Lies about queues: what was declared is not what there is."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from pika.spec import Basic, Exchange, Queue
@@ -234,7 +234,8 @@ class Miscounts(Liar):
             command.method.consumer_count += 1
         return [command.changed()]
 
-    def listing(self, command: tuple[str, ...], output: str) -> str:
+    def ctl(self, run: Callable[..., str], *command: str) -> str:
+        output = run(*command)
         if not command[0].startswith("list_"):
             return output
         self.lie()
@@ -259,23 +260,51 @@ class CountsNothing(Liar):
             method.consumer_count = 0
         return [command.changed()]
 
-    def listing(self, command: tuple[str, ...], output: str) -> str:
+    def ctl(self, run: Callable[..., str], *command: str) -> str:
+        output = run(*command)
+        if not command[0].startswith("list_"):
+            return output
         self.lie()
-        return "\n".join(
-            "\t".join("0" if column.isdigit() else column for column in line.split("\t"))
-            for line in output.splitlines()
-        )
+        return "\n".join("\t".join(map(_none, line.split("\t"))) for line in output.splitlines())
+
+
+def _none(column: str) -> str:
+    return "0" if column.isdigit() else column
 
 
 class ListsNothing(Liar):
     name = "lists-nothing"
     does = "has rabbitmqctl print nothing"
 
-    def listing(self, command: tuple[str, ...], output: str) -> str:
-        if command[0].startswith("list_"):
-            self.lie()
-            return ""
-        return output
+    def ctl(self, run: Callable[..., str], *command: str) -> str:
+        output = run(*command)
+        if not command[0].startswith("list_"):
+            return output
+        self.lie()
+        return ""
+
+
+class ShufflesColumns(Liar):
+    name = "shuffles-columns"
+    does = "has rabbitmqctl print the columns in another order"
+
+    def ctl(self, run: Callable[..., str], *command: str) -> str:
+        output = run(*command)
+        if not command[0].startswith("list_"):
+            return output
+        self.lie()
+        return "\n".join("\t".join(line.split("\t")[::-1]) for line in output.splitlines())
+
+
+class IgnoresPolicies(Liar):
+    name = "ignores-policies"
+    does = "accepts policies, and does not apply them"
+
+    def ctl(self, run: Callable[..., str], *command: str) -> str:
+        if command[0] not in ("set_policy", "clear_policy"):
+            return run(*command)
+        self.lie()
+        return ""
 
 
 class _Pretends(Liar):

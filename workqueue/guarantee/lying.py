@@ -1,0 +1,88 @@
+"""A broker seen through a liar: the same broker, behind a proxy that breaks one promise."""
+
+import contextlib
+import threading
+import urllib.parse
+from collections.abc import Iterator
+
+from workqueue.broker import Broker
+from workqueue.guarantee.proof import Caught
+from workqueue.guarantee.verdict import NotApplicable
+from workqueue.wire.liars import LIARS
+from workqueue.wire.proxy import Proxy
+
+#: Seconds that a spec may take under a liar before its connections are cut: it may wait for an answer that was
+#: swallowed, and has no reason to stop waiting.
+LIMIT = 15.0
+
+
+class LyingBroker(Broker):
+    """Delegates everything to a broker, but for what is said over AMQP and what rabbitmqctl lists."""
+
+    def __init__(self, broker: Broker, liar: str) -> None:
+        parsed = urllib.parse.urlsplit(broker.url)
+        if parsed.scheme != "amqp":
+            raise NotApplicable("a liar in between would break the TLS host name")
+        self.liar = LIARS[liar]()
+        self._broker = broker
+        self._proxy = Proxy(parsed.hostname or "127.0.0.1", parsed.port or 5672, self.liar)
+        credentials = parsed.netloc.rpartition("@")[0]
+        self.spec = broker.spec
+        self.url = parsed._replace(netloc=f"{credentials}@127.0.0.1:{self._proxy.port}").geturl()
+        self.safe_url = f"{broker.safe_url} behind {liar}"
+        self.about = broker.about
+        self.capabilities = broker.capabilities
+
+    def stop(self) -> None:
+        self._broker.stop()
+
+    def kill(self) -> None:
+        self._broker.kill()
+
+    def start(self) -> None:
+        self._broker.start()
+
+    def restart(self) -> None:
+        self._broker.restart()
+
+    def ctl(self, *args: str) -> str:
+        return self.liar.ctl(self._broker.ctl, *args)
+
+    def mark(self) -> int:
+        return self._broker.mark()
+
+    def log_since(self, mark: int) -> str:
+        return self._broker.log_since(mark)
+
+    def close(self) -> None:
+        """Close the proxy; the broker is somebody else's."""
+        self._proxy.close()
+
+    def cut(self) -> None:
+        """Cut all connections through the proxy."""
+        self._proxy.cut()
+
+
+@contextlib.contextmanager
+def behind(broker: Broker, liar: Caught | None) -> Iterator[Broker]:
+    """The broker as it is to be seen: itself, or behind a liar for a while."""
+    if liar is None:
+        yield broker
+        return
+    with LyingBroker(broker, liar.by) as lying:
+        yield lying
+
+
+@contextlib.contextmanager
+def limited(broker: Broker) -> Iterator[None]:
+    """What happens inside ends in time: behind a liar, all connections are cut after `LIMIT` seconds."""
+    if not isinstance(broker, LyingBroker):
+        yield
+        return
+    timer = threading.Timer(LIMIT, broker.cut)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()

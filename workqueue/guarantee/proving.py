@@ -1,0 +1,81 @@
+"""The pytest side of proofs: which runs there are, and what is reported of each."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from workqueue.broker import Broker
+    from workqueue.guarantee.catalogue import Guarantee
+
+#: The name under which a report carries its proof; xdist sends it along.
+PROOF = "workqueue-proof"
+
+#: Where the fixtures leave the broker as the spec sees it: itself, or behind a liar.
+SEEN = pytest.StashKey["Broker"]()
+
+_LIAR = "workqueue_liar"
+
+
+def parametrize(metafunc: pytest.Metafunc, entry: "Guarantee | None", queue_types: Sequence[str]) -> None:
+    """Run a spec once for each of its proofs."""
+    runs = [
+        (queue_type, caught)
+        for queue_type in queue_types
+        for caught in (() if entry is None else entry.proved_by)
+        if queue_type in caught.on
+    ]
+    ids = [f"{queue_type}-{caught.by}" for queue_type, caught in runs]
+    metafunc.parametrize(("workqueue_queue_type", _LIAR), runs, indirect=True, ids=ids)
+
+
+def is_proof(item: pytest.Item) -> bool:
+    """Whether this is the run of a spec under a liar."""
+    # Without any proof pytest keeps a placeholder.
+    return isinstance(item, pytest.Function) and hasattr(getattr(item, "callspec", None) and item.callspec.params.get(_LIAR), "by")
+
+
+def proof_of(item: pytest.Function, cell: dict[str, Any]) -> dict[str, Any]:
+    """What the run of a spec under a liar proves, as plain data.
+
+    :param cell: the run's cell.
+    """
+    from workqueue.guarantee.lying import LyingBroker
+    from workqueue.guarantee.proof import Proof, what_it_lacks
+    from workqueue.guarantee.verdict import Verdict
+
+    declared: Any = item.callspec.params[_LIAR]
+    seen = item.stash.get(SEEN, None)
+    lies = seen.liar.lies if isinstance(seen, LyingBroker) else 0
+    verdict, reason = Verdict(cell["verdict"]), cell["reason"]
+    proof = Proof(
+        slug=cell["slug"],
+        queue_type=cell["queue_type"],
+        broker=cell["broker"],
+        by=declared.by,
+        verdict=verdict,
+        reason=reason,
+        lies=lies,
+        lacks=what_it_lacks(declared, verdict, reason, lies),
+        duration=cell["duration"],
+    )
+    return dataclasses.asdict(proof)
+
+
+def apply(item: pytest.Function, report: pytest.TestReport, cell: dict[str, Any]) -> None:
+    """Turn the outcome of a spec under a liar into that of a proof."""
+    proof = proof_of(item, cell)
+    if cell["verdict"] == "not-applicable" or cell["expected"] == "broken":
+        # A spec that is broken on this broker without any liar was seen to fail.
+        why = cell["reason"] if cell["verdict"] == "not-applicable" else f"broken here without a liar: {cell['because']}"
+        report.outcome = "skipped"
+        report.longrepr = (str(item.path), item.location[1] or 0, why)
+    elif proof["lacks"]:
+        report.outcome = "failed"
+        report.longrepr = f"{cell['slug']} is unproven: {proof['lacks']}"
+    else:
+        report.outcome = "passed"
+        report.longrepr = None
+        report.workqueue_status = "proven"  # type: ignore[attr-defined]  # reports carry what is put there
