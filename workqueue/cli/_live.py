@@ -50,5 +50,6 @@ class Live:
         if self._bars is not None:
             self._bars.update(self._tasks[group], advance=1, latest=cell["slug"])
             return
-        line = f"[{self._done}/{self._total}] {group.name}  {cell['slug']}  {kind(cell)}  {cell['duration']:.1f} s"
+        what = f"{cell['outcome']} by {cell['by']}" if group.proves else kind(cell)
+        line = f"[{self._done}/{self._total}] {group.name}  {cell['slug']}  {what}  {cell['duration']:.1f} s"
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -5,6 +5,7 @@ import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -19,8 +20,10 @@ from workqueue.cli._slugs import no_such_slug
 from workqueue.guarantee import catalogue, conductor
 from workqueue.guarantee.catalogue import Guarantee
 from workqueue.guarantee.expectation import QUEUE_TYPES
-from workqueue.report import document, terminal
+from workqueue.report import document, proofs, terminal
 from workqueue.report.document import Planned
+
+_CUT_SHORT = "the run was cut short"
 
 
 @click.command()
@@ -36,6 +39,11 @@ from workqueue.report.document import Planned
 @click.option("--chapter", "chapters", multiple=True, metavar="NAME", help="Only this chapter. Repeatable.")
 @click.option("--only", "slugs", multiple=True, metavar="SLUG", help="Only this guarantee. Repeatable.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), metavar="FILE", help="Write the report to FILE.")
+@click.option(
+    "--prove",
+    is_flag=True,
+    help="Also prove that the specs can fail: run each on a broker that breaks its promise, where it has to be broken.",
+)
 @click.option(
     "--broker-setting",
     "broker_settings",
@@ -61,6 +69,7 @@ def command(
     chapters: tuple[str, ...],
     slugs: tuple[str, ...],
     json_path: Path | None,
+    prove: bool,
     broker_settings: tuple[str, ...],
     broker_restart_command: str | None,
     jobs: int,
@@ -72,6 +81,7 @@ def command(
       workqueue verify
       workqueue verify --broker debian:bookworm --broker debian:forky --json report.json
       workqueue verify --broker amqp://user:password@host:5672/%2F --queue-type quorum
+      workqueue verify --prove
       workqueue verify --only acknowledgement.returned-on-worker-kill
       workqueue verify --broker-setting deprecated_features.permit.transient_nonexcl_queues=false
 
@@ -93,8 +103,10 @@ def command(
     started = dt.datetime.now(dt.UTC)
     brokers = _prepare(wanted, broker_settings, broker_restart_command)
     shared = [name for name, spec in brokers.items() if name != spec and broker_restart_command]
-    groups = conductor.plan(brokers, types, entries, shared=shared)
-    planned = [Planned(slug, group.broker, each) for group in groups for slug, each in group.planned]
+    groups = conductor.plan(brokers, types, entries, shared=shared, prove=prove)
+    planned = [
+        Planned(each[0], group.broker, each[1]) for group in groups if not group.proves for each in group.planned
+    ]
     if not planned:
         raise click.UsageError("There is nothing to check: what you chose does not speak of that queue type.")
     complete = False
@@ -113,17 +125,35 @@ def command(
         raise NoBroker(str(error)) from error
     except KeyboardInterrupt:
         click.echo("Interrupted: what was found out so far follows.", err=True)
-    cells = [cell for group in groups for cell in group.cells]
-    missing = {
-        Planned(slug, group.broker, each): group.failure or "the run was cut short"
-        for group in groups
-        for slug, each in group.missing()
-    }
-    report = document.build(planned, cells, missing, started=started, complete=complete)
+    report = _report(groups, planned, entries, started=started, complete=complete)
     if json_path is not None:
         document.write(report, json_path)
     terminal.show(report, Console())
     return document.exit_code(report)
+
+
+def _report(
+    groups: Sequence[conductor.Group],
+    planned: Sequence[Planned],
+    entries: Sequence[Guarantee],
+    *,
+    started: dt.datetime,
+    complete: bool,
+) -> dict[str, Any]:
+    cells = [cell for group in groups if not group.proves for cell in group.cells]
+    missing = {
+        Planned(each[0], group.broker, each[1]): group.failure or _CUT_SHORT
+        for group in groups
+        if not group.proves
+        for each in group.missing()
+    }
+    proving = [group for group in groups if group.proves]
+    proven = proofs.section(
+        entries,
+        [run for group in proving for run in group.cells] if proving else None,
+        {each[0]: group.failure or _CUT_SHORT for group in proving for each in group.missing()},
+    )
+    return document.build(planned, cells, missing, started=started, complete=complete, proven=proven)
 
 
 def _chosen(known: catalogue.Catalogue, chapters: Sequence[str], slugs: Sequence[str]) -> list[Guarantee]:

@@ -146,9 +146,7 @@ def _wait_until_settled(stages: Sequence[Stage]) -> None:
     barrier("the queues have been there for a while", lambda: time.monotonic() - latest > SETTLED)
 
 
-def scene_of(
-    function: Any, broker: Broker, queue_type: str, *, at_once: bool, liar: Caught | None = None
-) -> Scene:
+def scene_of(function: Any, broker: Broker, queue_type: str, *, at_once: bool, liar: Caught | None = None) -> Scene:
     """A scene for a spec declared with ``across=``, not yet prepared; behind a liar, if it is one for a proof."""
     resources = contextlib.ExitStack()
     stage = Stage(resources.enter_context(behind(broker, liar)), queue_type, Evidence())

@@ -23,6 +23,8 @@ Listener = Callable[["Group", Cell], None]
 
 _POLL = 0.05
 _STDERR_LINES = 30
+_PATIENCE = "4"
+"""Seconds that a spec waits behind a liar."""
 _STALLED = 300.0
 """Seconds without any event after which a process is given up: every wait in a spec ends long before."""
 
@@ -38,13 +40,15 @@ class Group:
     :param broker: the broker's name for people, without password.
     :param spec: the spec to give to pytest; it may hold a password.
     :param queue_types: one, or both if they have to share a broker.
-    :param planned: slug and queue type of every cell.
+    :param planned: slug and queue type of every cell; and by whom it is to be caught, if these are proofs.
+    :param proves: whether it runs the proofs that the specs can fail, instead of the specs.
     """
 
     broker: str
     spec: str
     queue_types: tuple[str, ...]
-    planned: list[tuple[str, str]]
+    planned: list[tuple[str, ...]]
+    proves: bool = False
     cells: list[Cell] = field(default_factory=list)
     failure: str = ""
     no_broker: str = ""
@@ -52,30 +56,46 @@ class Group:
     @property
     def name(self) -> str:
         """Broker and queue type, for progress."""
-        return f"{self.broker} {'+'.join(self.queue_types)}"
+        return f"{self.broker} {'+'.join(self.queue_types)}{' proofs' if self.proves else ''}"
 
-    def missing(self) -> list[tuple[str, str]]:
+    def missing(self) -> list[tuple[str, ...]]:
         """What was planned and did not run."""
-        seen = {(cell["slug"], cell["queue_type"]) for cell in self.cells}
+        fields = ("slug", "queue_type", "by") if self.proves else ("slug", "queue_type")
+        seen = {tuple(cell[name] for name in fields) for cell in self.cells}
         return [each for each in self.planned if each not in seen]
 
 
 def plan(
-    brokers: Mapping[str, str], queue_types: Sequence[str], entries: Sequence[Guarantee], *, shared: Sequence[str] = ()
+    brokers: Mapping[str, str],
+    queue_types: Sequence[str],
+    entries: Sequence[Guarantee],
+    *,
+    shared: Sequence[str] = (),
+    prove: bool = False,
 ) -> list[Group]:
     """Split a run into groups.
 
     :param brokers: name for people → spec.
     :param shared: names of brokers that the queue types have to share, because a restart of it would hit both.
+    :param prove: whether to run the proofs, too.
     """
     groups = []
     for name, spec in brokers.items():
         types = [tuple(queue_types)] if name in shared else [(each,) for each in queue_types]
-        for some in types:
-            planned = [(entry.slug, each) for each in some for entry in entries if each in entry.queue_types]
-            if planned:
-                groups.append(Group(name, spec, some, planned))
+        for proves in (False, True)[: 1 + prove]:
+            for some in types:
+                planned = [each for kind in some for entry in entries for each in _cells(entry, kind, proves=proves)]
+                if planned:
+                    groups.append(Group(name, spec, some, planned, proves))
     return groups
+
+
+def _cells(entry: Guarantee, queue_type: str, *, proves: bool) -> list[tuple[str, ...]]:
+    if queue_type not in entry.queue_types:
+        return []
+    if not proves:
+        return [(entry.slug, queue_type)]
+    return [(entry.slug, queue_type, caught.by) for caught in entry.proved_by if queue_type in caught.on]
 
 
 def conduct(
@@ -137,9 +157,14 @@ class _Run:
         argv += [f"--guarantee-events={self._events}"]
         argv += [f"--queue-type={self.group.queue_types[0]}"] if len(self.group.queue_types) == 1 else []
         argv += self._options
+        argv += ["--prove"] if self.group.proves else []
         env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
         # Other people's plugins have no business here; the broker goes through the environment: it may hold a password.
         env |= {"WORKQUEUE_BROKER": self.group.spec, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        if self.group.proves:
+            # A liar is often caught by what does not come, so this is what most of the time goes into. An honest
+            # broker has the specs' own patience.
+            env.setdefault("WORKQUEUE_PATIENCE", _PATIENCE)
         with self._output.open("wb") as output:
             self._child = get_warden().spawn(
                 argv, env=env, cwd=Path.cwd(), stdout=output.fileno(), stderr=output.fileno()
@@ -162,9 +187,9 @@ class _Run:
                 self._read += len(line)
                 self._latest = time.monotonic()
                 event = json.loads(line)
-                if event["event"] == "cell":
-                    self.group.cells.append(event["cell"])
-                    yield event["cell"]
+                if event["event"] in ("cell", "proof"):
+                    self.group.cells.append(event[event["event"]])
+                    yield event[event["event"]]
                 elif event["event"] == "no-broker":
                     self.group.no_broker = event["message"]
                 elif event["event"] == "finished":

@@ -154,7 +154,7 @@ def _waiting_for_the_same(request: pytest.FixtureRequest, broker: "Broker", faul
             continue
         kind, _, at_once = entry.across.partition("-")
         if kind == fault and item.callspec.params["workqueue_broker"] == mine:
-            params = item.callspec.params
+            params: dict[str, Any] = dict(item.callspec.params)
             scenes[item.nodeid] = scene_of(
                 item.function,
                 broker,

@@ -34,24 +34,31 @@ class LyingBroker(Broker):
         self.capabilities = broker.capabilities
 
     def stop(self) -> None:
+        """Stop the broker itself."""
         self._broker.stop()
 
     def kill(self) -> None:
+        """Kill the broker itself."""
         self._broker.kill()
 
     def start(self) -> None:
+        """Start the broker itself."""
         self._broker.start()
 
     def restart(self) -> None:
+        """Restart the broker itself."""
         self._broker.restart()
 
     def ctl(self, *args: str) -> str:
+        """What the liar lets an operator see."""
         return self.liar.ctl(self._broker.ctl, *args)
 
     def mark(self) -> int:
+        """A position in the broker's log."""
         return self._broker.mark()
 
     def log_since(self, mark: int) -> str:
+        """The broker's own log."""
         return self._broker.log_since(mark)
 
     def close(self) -> None:

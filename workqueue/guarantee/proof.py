@@ -1,11 +1,11 @@
 """Proofs: that a spec can fail. It is run against a broker that breaks exactly its promise, and has to say so."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from workqueue.guarantee.expectation import QUEUE_TYPES
 from workqueue.guarantee.verdict import Verdict
+
+PROVEN, BLIND, UNKNOWN, NOT_NEEDED = "proven", "blind", "unknown", "not needed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,45 +31,34 @@ def caught(by: str, saying: str, *, on: str | None = None) -> Caught:
 class Proof:
     """A proof as it turned out.
 
+    :param outcome: ``proven`` if the spec was seen to fail for the right reason, ``not needed`` if on this broker it
+        fails (or says nothing) without any liar, ``blind`` if the spec failed to see the liar, else ``unknown``.
     :param verdict: the spec's, under the liar.
     :param reason: the spec's reason.
     :param lies: how many the liar told.
-    :param lacks: why this proves nothing; empty if it proves that the spec can fail.
+    :param why: why it is not proven, or not needed.
     """
 
     slug: str
     queue_type: str
     broker: str
     by: str
+    outcome: str
     verdict: str
     reason: str
     lies: int
-    lacks: str
+    why: str
     duration: float
 
-    @property
-    def holds(self) -> bool:
-        """Whether the spec was seen to fail, and for the right reason."""
-        return not self.lacks
 
-
-def what_it_lacks(declared: Caught, verdict: Verdict, reason: str, lies: int) -> str:
-    """Why a run under a liar proves nothing; empty if it proves that the spec can fail."""
+def judge_proof(declared: Caught, verdict: Verdict, reason: str, lies: int) -> tuple[str, str]:
+    """What a run under a liar proves: its outcome, and why it is not ``proven``."""
     if not lies:
-        return f"{declared.by} found nothing to lie about"
+        return BLIND, f"{declared.by} found nothing to lie about"
     if verdict is Verdict.HOLDS:
-        return f"the spec holds, although {declared.by} lied {lies} times"
+        return BLIND, f"the spec holds, although {declared.by} lied ({lies} times)"
     if verdict is not Verdict.BROKEN:
-        return f"the verdict is {verdict}, which is no proof: {reason}"
+        return UNKNOWN, f"the verdict is {verdict.value}, which is no proof: {reason}"
     if declared.saying not in reason:
-        return f"the spec fails, but does not say {declared.saying!r}: {reason}"
-    return ""
-
-
-def matrix(proofs: list[Mapping[str, Any]]) -> dict[str, dict[str, list[str]]]:
-    """The kill matrix: guarantee → liar or mutant → the queue types for which it was caught."""
-    found: dict[str, dict[str, list[str]]] = {}
-    for proof in proofs:
-        if not proof["lacks"]:
-            found.setdefault(proof["slug"], {}).setdefault(proof["by"], []).append(proof["queue_type"])
-    return found
+        return BLIND, f"the spec fails, but does not say {declared.saying!r}: {reason}"
+    return PROVEN, ""

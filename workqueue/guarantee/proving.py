@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from workqueue.broker import Broker
+    from workqueue.broker import Broker  # noqa: F401 - in a string below
     from workqueue.guarantee.catalogue import Guarantee
 
 #: The name under which a report carries its proof; xdist sends it along.
@@ -34,7 +34,9 @@ def parametrize(metafunc: pytest.Metafunc, entry: "Guarantee | None", queue_type
 def is_proof(item: pytest.Item) -> bool:
     """Whether this is the run of a spec under a liar."""
     # Without any proof pytest keeps a placeholder.
-    return isinstance(item, pytest.Function) and hasattr(getattr(item, "callspec", None) and item.callspec.params.get(_LIAR), "by")
+    return isinstance(item, pytest.Function) and hasattr(
+        getattr(item, "callspec", None) and item.callspec.params.get(_LIAR), "by"
+    )
 
 
 def proof_of(item: pytest.Function, cell: dict[str, Any]) -> dict[str, Any]:
@@ -43,22 +45,28 @@ def proof_of(item: pytest.Function, cell: dict[str, Any]) -> dict[str, Any]:
     :param cell: the run's cell.
     """
     from workqueue.guarantee.lying import LyingBroker
-    from workqueue.guarantee.proof import Proof, what_it_lacks
+    from workqueue.guarantee.proof import NOT_NEEDED, Proof, judge_proof
     from workqueue.guarantee.verdict import Verdict
 
     declared: Any = item.callspec.params[_LIAR]
     seen = item.stash.get(SEEN, None)
     lies = seen.liar.lies if isinstance(seen, LyingBroker) else 0
-    verdict, reason = Verdict(cell["verdict"]), cell["reason"]
+    if cell["verdict"] == Verdict.NOT_APPLICABLE:
+        outcome, why = NOT_NEEDED, cell["reason"]
+    elif cell["expected"] == Verdict.BROKEN:
+        outcome, why = NOT_NEEDED, f"it is broken here without a liar: {cell['because']}"
+    else:
+        outcome, why = judge_proof(declared, Verdict(cell["verdict"]), cell["reason"], lies)
     proof = Proof(
         slug=cell["slug"],
         queue_type=cell["queue_type"],
         broker=cell["broker"],
         by=declared.by,
-        verdict=verdict,
-        reason=reason,
+        outcome=outcome,
+        verdict=cell["verdict"],
+        reason=cell["reason"],
         lies=lies,
-        lacks=what_it_lacks(declared, verdict, reason, lies),
+        why=why,
         duration=cell["duration"],
     )
     return dataclasses.asdict(proof)
@@ -67,15 +75,13 @@ def proof_of(item: pytest.Function, cell: dict[str, Any]) -> dict[str, Any]:
 def apply(item: pytest.Function, report: pytest.TestReport, cell: dict[str, Any]) -> None:
     """Turn the outcome of a spec under a liar into that of a proof."""
     proof = proof_of(item, cell)
-    if cell["verdict"] == "not-applicable" or cell["expected"] == "broken":
-        # A spec that is broken on this broker without any liar was seen to fail.
-        why = cell["reason"] if cell["verdict"] == "not-applicable" else f"broken here without a liar: {cell['because']}"
+    if proof["outcome"] == "not needed":
         report.outcome = "skipped"
-        report.longrepr = (str(item.path), item.location[1] or 0, why)
-    elif proof["lacks"]:
-        report.outcome = "failed"
-        report.longrepr = f"{cell['slug']} is unproven: {proof['lacks']}"
-    else:
+        report.longrepr = (str(item.path), item.location[1] or 0, proof["why"])
+    elif proof["outcome"] == "proven":
         report.outcome = "passed"
         report.longrepr = None
         report.workqueue_status = "proven"  # type: ignore[attr-defined]  # reports carry what is put there
+    else:
+        report.outcome = "failed"
+        report.longrepr = f"{cell['slug']} is unproven by {proof['by']}: {proof['why']}"

@@ -15,6 +15,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from workqueue.report import proofs
+
 SCHEMA = 1
 
 Cell = Mapping[str, Any]
@@ -36,12 +38,14 @@ def build(
     *,
     started: dt.datetime,
     complete: bool,
+    proven: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Put a report together.
 
     :param cells: what ran, as `workqueue.guarantee.cell.cell` made it.
     :param missing: what was planned and did not run, with the reason.
     :param complete: whether the run came to its own end.
+    :param proven: what is known of proofs, see `workqueue.report.proofs.section`.
     """
     brokers = {cell["broker"]: cell["about"] for cell in cells if cell["about"] is not None}
     rows = [{key: value for key, value in cell.items() if key != "about"} for cell in cells]
@@ -62,6 +66,7 @@ def build(
         "planned": [{"slug": p.slug, "broker": p.broker, "queue_type": p.queue_type} for p in planned],
         "brokers": brokers,
         "cells": rows,
+        "proofs": proven,
     }
     if complete:
         report["footer"] = {"complete": True, "planned": len(planned), "cells": len(rows), "missing": len(missing)}
@@ -88,13 +93,17 @@ def _not_run(planned: Planned, reason: str) -> dict[str, Any]:
 
 
 def exit_code(report: Mapping[str, Any]) -> int:
-    """0 all as expected, 1 a surprise, 2 something unknown or the run incomplete. A surprise outweighs an unknown."""
+    """0 all as expected, 1 a surprise, 2 something unknown or the run incomplete. A surprise outweighs an unknown.
+
+    That a spec does not see what it should is a surprise, too.
+    """
     cells = report["cells"]
-    if any(cell["surprise"] for cell in cells):
+    proven = proofs.exit_code(report["proofs"])
+    if any(cell["surprise"] for cell in cells) or proven == 1:
         return 1
     if "footer" not in report or any(cell["verdict"] == "unknown" for cell in cells):
         return 2
-    return 0
+    return proven
 
 
 def counts(cells: Iterable[Cell]) -> dict[str, int]:

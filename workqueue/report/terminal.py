@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from workqueue.report import proofs
 from workqueue.report.document import counts, kind
 
 _MARKS = {
@@ -27,6 +28,7 @@ def show(report: Mapping[str, Any], console: Console) -> None:
     _remarks(report, console)
     totals = ", ".join(f"{number} {what}" for what, number in counts(report["cells"]).items() if number)
     console.print(f"\n[bold]{len(report['cells'])} verdicts:[/] {totals}", highlight=False)
+    proofs.show(report["proofs"], console)
     if "footer" not in report:
         console.print("[bold magenta]The run was cut short: this is not the whole of what was planned.[/]")
 

@@ -113,8 +113,8 @@ class Command:
         if self.properties is not None and self.body is not None:
             pieces.append(pika.frame.Header(self.channel, len(self.body), self.properties).marshal())
             step = (frame_max or len(self.body) + _OVERHEAD) - _OVERHEAD
-            for at in range(0, len(self.body), step):
-                pieces.append(pika.frame.Body(self.channel, self.body[at : at + step]).marshal())
+            bodies = (self.body[at : at + step] for at in range(0, len(self.body), step))
+            pieces += [pika.frame.Body(self.channel, body).marshal() for body in bodies]
         return b"".join(pieces)
 
 

@@ -1,4 +1,4 @@
-"""One connection through the proxy: the client's end, the broker's end, and what is done to what passes between them."""
+"""One connection through the proxy: the client's end, the broker's end, and what is done to what passes between."""
 
 import asyncio
 import enum
@@ -168,21 +168,26 @@ class End(asyncio.Protocol):
         self._side = side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It is open."""
         assert isinstance(transport, asyncio.Transport)
         self._session.ends[self._side] = transport
 
     def data_received(self, data: bytes) -> None:
+        """Bytes came."""
         self._session.received(self._side, data)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """It is closed, by whomever."""
         self._session.gone(self._side)
 
     def pause_writing(self) -> None:
+        """It takes no more for now: its buffer is full."""
         # Who cannot write any more must not read, or it would have to keep it all.
         if other := self._session.ends.get(self._side.other):
             other.pause_reading()
 
     def resume_writing(self) -> None:
+        """It takes more again."""
         if not self._session.is_silent and (other := self._session.ends.get(self._side.other)):
             other.resume_reading()
 

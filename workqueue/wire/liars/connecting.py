@@ -162,6 +162,9 @@ class HangsUp(Liar):
 
     @from_broker(Connection.OpenOk)
     def opened(self, channel: Channel, command: Command) -> Iterable[Command]:
-        goodbye = Command(0, Connection.Close(320, "CONNECTION_FORCED - for no reason", 0, 0))
-        channel.session.later(self.AFTER, lambda: (self.lie(), channel.session.send(Side.CLIENT, goodbye)))
+        channel.session.later(self.AFTER, lambda: self._hang_up(channel.session))
         return [command]
+
+    def _hang_up(self, session: Session) -> None:
+        self.lie()
+        session.send(Side.CLIENT, Command(0, Connection.Close(320, "CONNECTION_FORCED - for no reason", 0, 0)))

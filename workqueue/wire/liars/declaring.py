@@ -34,7 +34,8 @@ class _IgnoresArguments(_Declaring):
     arguments: ClassVar[tuple[str, ...]] = ()
 
     def redeclare(self, method: Any, arguments: dict[str, Any]) -> bool:
-        return any([arguments.pop(name, None) is not None for name in self.arguments])
+        removed = [arguments.pop(name) for name in self.arguments if name in arguments]
+        return bool(removed)
 
 
 class IgnoresTtl(_IgnoresArguments):

@@ -85,7 +85,7 @@ class MiscountsDeliveries(_Describes):
 
 def _add_ten(value: Any) -> bool:
     if isinstance(value, list):
-        return any([_add_ten(each) for each in value])
+        return bool(sum(_add_ten(each) for each in value))
     if not isinstance(value, dict):
         return False
     changed = False
@@ -102,7 +102,7 @@ class ForgesDeaths(_Describes):
     does = "gives another reason, and another queue, for a dead letter"
 
     def describe(self, command: Command, properties: BasicProperties) -> bool:
-        headers = properties.headers or {}
+        headers: Any = properties.headers or {}
         found = False
         for death in headers.get("x-death", ()):
             death["reason"] = "boredom"
@@ -116,9 +116,17 @@ class ForgesDeaths(_Describes):
 
 class CorruptsDeliveries(_Describes):
     name = "corrupts-deliveries"
-    does = "changes the last byte of every delivery"
+    does = "changes the last byte of the first delivery to each consumer"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: set[str] = set()
 
     def describe(self, command: Command, properties: BasicProperties) -> bool:
+        consumer = getattr(command.method, "consumer_tag", "")
+        if consumer in self._seen:
+            return False
+        self._seen.add(consumer)
         command.body = (command.body or b"")[:-1] + b"?"
         return True
 

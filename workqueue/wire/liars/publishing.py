@@ -279,9 +279,16 @@ class Misroutes(_Rewrites):
 
 class CorruptsBodies(_Rewrites):
     name = "corrupts-bodies"
-    does = "changes the last byte of every task"
+    does = "changes the last byte of the first task of each queue"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: set[str] = set()
 
     def rewrite(self, command: Command, properties: BasicProperties) -> bool:
+        if command.method.routing_key in self._seen:
+            return False
+        self._seen.add(command.method.routing_key)
         command.body = (command.body or b"")[:-1] + b"?"
         return True
 

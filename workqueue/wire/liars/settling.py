@@ -95,7 +95,7 @@ class TakesRejectionsForNacks(_Rejects):
         if not isinstance(method, Basic.Reject):
             return [command]
         self.lie()
-        return [Command(command.channel, Basic.Nack(method.delivery_tag, requeue=method.requeue))]
+        return [Command(command.channel, Basic.Nack(method.delivery_tag or 0, requeue=bool(method.requeue)))]
 
 
 class NarrowsMultiple(Liar):
