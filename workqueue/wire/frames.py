@@ -112,7 +112,8 @@ class Command:
         pieces = [pika.frame.Method(self.channel, self.method).marshal()]
         if self.properties is not None and self.body is not None:
             pieces.append(pika.frame.Header(self.channel, len(self.body), self.properties).marshal())
-            step = (frame_max or len(self.body) + _OVERHEAD) - _OVERHEAD
+            # No limit was negotiated where frame_max is 0.
+            step = frame_max - _OVERHEAD if frame_max else max(1, len(self.body))
             bodies = (self.body[at : at + step] for at in range(0, len(self.body), step))
             pieces += [pika.frame.Body(self.channel, body).marshal() for body in bodies]
         return b"".join(pieces)
