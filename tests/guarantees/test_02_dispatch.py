@@ -150,7 +150,7 @@ def test_with_prefetch_a_late_worker_gets_work(workers, publish):
 def test_without_prefetch_a_late_worker_gets_nothing_of_the_backlog(queue, workers, publish):
     backlog = publish(*(f"task {n}" for n in range(1, 21)))
     [early] = workers(1, hold=True)
-    early.wait_until_holding(20)
+    early.receives(*backlog)
 
     [late] = workers(1, hold=True)
 

@@ -132,6 +132,17 @@ class RefusesToRedeclare(_Refuses):
         return [command]
 
 
+class RefusesTransient(_Refuses):
+    name = "refuses-transient"
+    does = "refuses to declare queues that are not durable"
+
+    @from_client(Queue.Declare)
+    def declare(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if command.method.passive or command.method.durable:
+            return [command]
+        return self.refuse(channel, 406, "PRECONDITION_FAILED - not durable")
+
+
 class RefusesSecondConsumer(_Refuses):
     name = "refuses-second-consumer"
     does = "refuses a consumer where there is one, or has been one"

@@ -98,12 +98,13 @@ class _Forgets(Liar):
 
     def __init__(self) -> None:
         super().__init__()
-        self._queues: set[str] = set()
+        self._queues: list[str] = []
         self._is_back = False
 
     @from_client(Queue.Declare)
     def declare(self, channel: Channel, command: Command) -> Iterable[Command]:
-        self._queues.add(command.method.queue)
+        if command.method.queue not in self._queues:
+            self._queues.append(command.method.queue)
         return [command]
 
     @from_client(Connection.Close)
@@ -120,9 +121,13 @@ class _Forgets(Liar):
         if self._is_back:
             self._is_back = False
             self.lie()
-            for queue in self._queues:
+            for queue in self.forgotten(self._queues):
                 channel.send(Side.BROKER, self.to_forget(queue))
         return [command]
+
+    def forgotten(self, queues: list[str]) -> list[str]:
+        """Which of the queues that it knows of, in the order in which they were declared."""
+        return queues
 
     def to_forget(self, queue: str) -> object:
         """The method that forgets it."""
@@ -143,6 +148,14 @@ class ForgetsQueues(_Forgets):
 
     def to_forget(self, queue: str) -> object:
         return Queue.Delete(queue=queue, nowait=True)
+
+
+class ForgetsTheFirstQueue(ForgetsQueues):
+    name = "forgets-the-first-queue"
+    does = "forgets the oldest queue over a restart"
+
+    def forgotten(self, queues: list[str]) -> list[str]:
+        return queues[:1]
 
 
 class SaysGoodbye(Liar):

@@ -1,5 +1,6 @@
 """Lies about queues: what was declared is not what there is."""
 
+import json
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
@@ -190,15 +191,15 @@ class NeverDeletesItself(_Declaring):
         return changed
 
 
-class DeletesItself(_Declaring):
-    name = "deletes-itself"
-    does = "deletes a queue with its last consumer"
+class MakesExclusive(_Declaring):
+    name = "makes-exclusive"
+    does = "deletes a queue with the connection that declared it"
 
     def redeclare(self, method: Any, arguments: dict[str, Any]) -> bool:
         if arguments.get("x-queue-type") == "quorum":
             return False
-        changed = not method.auto_delete
-        method.auto_delete = True
+        changed = not method.exclusive
+        method.exclusive = True
         return changed
 
 
@@ -297,15 +298,20 @@ class ShufflesColumns(Liar):
         return "\n".join("\t".join(line.split("\t")[::-1]) for line in output.splitlines())
 
 
-class IgnoresPolicies(Liar):
-    name = "ignores-policies"
-    does = "accepts policies, and does not apply them"
+class MisreadsPolicies(Liar):
+    name = "misreads-policies"
+    does = "accepts policies, and applies a thousand times what they say"
 
     def ctl(self, run: Callable[..., str], *command: str) -> str:
-        if command[0] not in ("set_policy", "clear_policy"):
+        if command[0] != "set_policy":
             return run(*command)
         self.lie()
-        return ""
+        return run(*(_thousandfold(each) if each.startswith("{") else each for each in command))
+
+
+def _thousandfold(definition: str) -> str:
+    keys = json.loads(definition)
+    return json.dumps({key: value * 1000 if isinstance(value, int) else value for key, value in keys.items()})
 
 
 class _Pretends(Liar):

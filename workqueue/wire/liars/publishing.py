@@ -269,9 +269,16 @@ class IgnoresMessageTtl(_Rewrites):
 
 class Misroutes(_Rewrites):
     name = "misroutes"
-    does = "routes every task by another key than its own"
+    does = "routes the first task of each queue by another key than its own"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: set[str] = set()
 
     def rewrite(self, command: Command, properties: BasicProperties) -> bool:
+        if command.method.routing_key in self._seen:
+            return False
+        self._seen.add(command.method.routing_key)
         command.method.routing_key = f"not-{command.method.routing_key}"
         command.method.mandatory = False
         return True
