@@ -59,7 +59,9 @@ def test_a_message_without_a_ttl_stays(stage, queue, publish):
 
     wait_until_expired(stage)
 
-    assert stage.client().get(queue.name).task == "stays"
+    kept = stage.client().get(queue.name)
+    assert kept is not None, "it is gone, although it has no TTL"
+    assert kept.task == "stays"
 
 
 @guarantee(

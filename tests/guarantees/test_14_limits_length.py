@@ -193,6 +193,7 @@ def test_a_consumer_keeps_the_queue(stage):
     unused = stage.declare(x_expires=600)
     claim("a queue that waits longer is deleted", _is_gone(stage, unused))
 
+    assert stage.knows(used.name), "it was deleted, although it had a consumer"
     stage.publish("a task", queue=used)
     consumer.receives("a task")
     consumer.cancel(tag)

@@ -88,8 +88,9 @@ def test_a_task_outlives_any_number_of_closed_connections(stage):
 def test_a_task_outlives_21_killed_workers(stage, queue, publish):
     publish("poison")
     doomed = stage.doomed(queue, prefetch=2)
-    for _ in range(20):
+    for death in range(1, 21):
         assert doomed.dies() == ["poison"]
+        claim(f"the task is back after {death} deaths", lambda: queue.ready() == 1)
 
     # The last one also holds a healthy task. Both come back at once, so where that one is, the other must be too.
     publish("healthy")

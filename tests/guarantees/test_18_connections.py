@@ -116,7 +116,7 @@ def test_a_worker_that_is_busy_for_too_long_is_disconnected(stage, queue, publis
 
     def callback(ch, method, properties, body):
         other.consume(queue.name)
-        barrier("the work takes until another worker has the task", lambda: other.tasks == [task])
+        claim("another worker is given the task while this one works", lambda: other.tasks == [task])
         worked.append(body.decode())
         ch.basic_ack(method.delivery_tag)
 

@@ -42,7 +42,13 @@ class BeatsForTheDead(Liar):
 
 class Mistunes(Liar):
     name = "mistunes"
-    does = "negotiates other limits than the broker's: heartbeats every 2 seconds, 16 channels, frames of 8 KiB"
+    does = "negotiates other limits than the two ends ask for: heartbeats, channels, frames of 8 KiB"
+
+    @from_client(Connection.TuneOk)
+    def tuned(self, channel: Channel, command: Command) -> Iterable[Command]:
+        asked = command.method.heartbeat
+        command.method.heartbeat = asked + 5 if asked else 1
+        return [command.changed()]
 
     @from_broker(Connection.Tune)
     def tune(self, channel: Channel, command: Command) -> Iterable[Command]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
-from pika.spec import Basic, Exchange, Queue
+from pika.spec import Basic, BasicProperties, Exchange, Queue
 
 from workqueue.wire.frames import Command
 from workqueue.wire.liar import Liar, from_broker, from_client
@@ -39,10 +39,22 @@ class _IgnoresArguments(_Declaring):
         return bool(removed)
 
 
-class IgnoresTtl(_IgnoresArguments):
+class IgnoresTtl(_Declaring):
     name = "ignores-ttl"
-    does = "takes no notice of a queue's message TTL"
-    arguments = ("x-message-ttl",)
+    does = "takes no notice of the message TTL of the first queue that has one"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._first = ""
+
+    def redeclare(self, method: Any, arguments: dict[str, Any]) -> bool:
+        if "x-message-ttl" not in arguments:
+            return False
+        self._first = self._first or method.queue
+        if method.queue != self._first:
+            return False
+        del arguments["x-message-ttl"]
+        return True
 
 
 class IgnoresExpiry(_IgnoresArguments):
@@ -340,6 +352,31 @@ class IgnoresDelete(_Pretends):
     @from_client(Queue.Delete)
     def delete(self, channel: Channel, command: Command) -> Iterable[Command]:
         return self.pretend(channel, command, Queue.DeleteOk(0))
+
+
+class BuriesTheDeleted(Liar):
+    name = "buries-the-deleted"
+    does = "dead-letters a message when its queue is deleted"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._graves: dict[str, tuple[str, str]] = {}
+
+    @from_client(Queue.Declare)
+    def declare(self, channel: Channel, command: Command) -> Iterable[Command]:
+        arguments = command.method.arguments or {}
+        if (exchange := arguments.get("x-dead-letter-exchange")) is not None:
+            name = command.method.queue
+            self._graves[name] = (exchange, arguments.get("x-dead-letter-routing-key", name))
+        return [command]
+
+    @from_client(Queue.Delete)
+    def delete(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if (grave := self._graves.get(command.method.queue)) is None:
+            return [command]
+        self.lie()
+        properties = BasicProperties(delivery_mode=2)
+        return [Command(channel.number, Basic.Publish(0, *grave), properties, b"deleted"), command]
 
 
 class IgnoresBindings(_Pretends):

@@ -288,12 +288,25 @@ class SwapsDeliveries(Liar):
 
 class FindsNothing(Liar):
     name = "finds-nothing"
-    does = "answers every basic.get as if the queue were empty"
+    does = "answers every basic.get as if the queue were empty, and does not look"
 
-    @from_broker(Basic.GetOk)
-    def got(self, channel: Channel, command: Command) -> Iterable[Command]:
+    @from_client(Basic.Get)
+    def get(self, channel: Channel, command: Command) -> Iterable[Command]:
         self.lie()
-        return [Command(command.channel, Basic.GetEmpty())]
+        channel.send(Side.CLIENT, Basic.GetEmpty())
+        return []
+
+
+class CountsTooEarly(_Describes):
+    name = "counts-too-early"
+    does = "puts a delivery count of 0 into a message that was never delivered"
+
+    def describe(self, command: Command, properties: BasicProperties) -> bool:
+        headers: dict[str, Any] = dict(properties.headers or {})
+        if "x-delivery-count" in headers:
+            return False
+        properties.headers = {**headers, "x-delivery-count": 0}
+        return True
 
 
 class DeliversSlowly(Liar):
