@@ -51,6 +51,8 @@ class Session:
         self.ends: dict[Side, asyncio.Transport] = {}
         self.channels: dict[int, Channel] = {}
         self.frame_max = MIN_FRAME_MAX
+        self.heard_at: dict[Side, float] = {}
+        """When anything came from each end, by the loop's clock."""
         self.is_silent = False
         """Whether it was made to fall silent, in at least one direction."""
         self.delay = 0.0
@@ -67,6 +69,7 @@ class Session:
 
     def received(self, origin: Side, data: bytes) -> None:
         """Bytes came from one end: pass them on, but for what the liar wants to hear."""
+        self.heard_at[origin] = self.loop.time()
         if not self.liar.listens:
             self._write(origin.other, data)
             return

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import pika.frame
 import pika.spec
-from pika.spec import Connection, Queue
+from pika.spec import Basic, Connection, Queue
 
 from workqueue.wire.frames import Command
 from workqueue.wire.liar import Liar, from_broker, from_client
@@ -173,15 +173,41 @@ class SaysGoodbye(Liar):
         session.send(Side.CLIENT, Command(0, Connection.Close(320, "CONNECTION_FORCED - killed", 0, 0)))
 
 
+class LosesPatience(Liar):
+    name = "loses-patience"
+    does = "gives up a client that was silent for two heartbeat timeouts, blocked or not"
+
+    EVERY = 0.25
+
+    @from_client(Connection.TuneOk)
+    def tuned(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if command.method.heartbeat:
+            self._watch(channel.session, 2.0 * command.method.heartbeat)
+        return [command]
+
+    def _watch(self, session: Session, limit: float) -> None:
+        if session.loop.time() - session.heard_at[Side.CLIENT] < limit:
+            session.later(self.EVERY, lambda: self._watch(session, limit))
+            return
+        self.lie()
+        session.ends[Side.BROKER].abort()
+
+
 class HangsUp(Liar):
     name = "hangs-up"
-    does = "closes a connection a second after it was opened, for no reason"
+    does = "closes the connection of the first consumer a second after it came, for no reason"
 
     AFTER = 1.0
 
-    @from_broker(Connection.OpenOk)
-    def opened(self, channel: Channel, command: Command) -> Iterable[Command]:
-        channel.session.later(self.AFTER, lambda: self._hang_up(channel.session))
+    def __init__(self) -> None:
+        super().__init__()
+        self._was_there_one = False
+
+    @from_client(Basic.Consume)
+    def consume(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if not self._was_there_one:
+            self._was_there_one = True
+            channel.session.later(self.AFTER, lambda: self._hang_up(channel.session))
         return [command]
 
     def _hang_up(self, session: Session) -> None:
