@@ -2,7 +2,7 @@
 
 from workqueue.guarantee.catalogue import guarantee, hazard
 from workqueue.guarantee.sources import CONFIRMS, CONSUMER_CANCEL, CONSUMERS, PUBLISHERS
-from workqueue.guarantee.waiting import PATIENCE, claim, refused
+from workqueue.guarantee.waiting import PATIENCE, claim, promised, refused
 
 BASICS = CONSUMERS.section("basics")
 CANCELLING = CONSUMERS.section("unsubscribing")
@@ -120,7 +120,8 @@ def test_a_consumer_tag_can_be_used_again_and_again(stage, queue, publish):
     worker.qos(1)
 
     for done, task in enumerate(tasks):
-        worker.consume(queue.name, tag="the-worker")
+        with promised("it can subscribe, and subscribe again"):
+            worker.consume(queue.name, tag="the-worker")
         worker.receives(task)
         # While it holds the only task that it may hold, no other is on its way when it unsubscribes.
         worker.cancel("the-worker")

@@ -244,3 +244,4 @@ def test_to_poll_a_queue_keeps_it(stage):
 
     with promised("the queue is there"):
         claim("a queue that is not polled is deleted", poll)
+    assert stage.knows(queue.name), "it was deleted, although it was polled"

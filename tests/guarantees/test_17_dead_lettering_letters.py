@@ -40,7 +40,7 @@ def test_a_dead_letter_keeps_body_headers_and_properties(stage):
     letter = take(worker, dead, "ünïcode")
 
     kept = letter.properties
-    assert (letter.headers["customer"], letter.headers["attempt"]) == ("Ada", 1)
+    assert (letter.headers.get("customer"), letter.headers.get("attempt")) == ("Ada", 1)
     assert (kept.message_id, kept.correlation_id, kept.content_type) == ("m-1", "c-1", "text/plain")
     assert (kept.reply_to, kept.priority, kept.delivery_mode) == ("answers", 2, 2)
 

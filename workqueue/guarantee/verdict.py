@@ -5,7 +5,11 @@ Whatever goes wrong in the harness, a process that does not start, a barrier tha
 cannot be shown to have landed, leaves the verdict ``unknown``.
 """
 
+import ast
 import enum
+import functools
+import traceback
+from pathlib import Path
 
 
 class Verdict(enum.StrEnum):
@@ -38,6 +42,9 @@ def judge(error: BaseException | None, *, in_call: bool) -> tuple[Verdict, str]:
     if error is None:
         return Verdict.HOLDS, ""
     reason = str(error).strip() or type(error).__name__
+    if isinstance(error, AssertionError) and in_call and reason.startswith("assert") and (claimed := _claimed(error)):
+        # An assertion without words of its own: say what was claimed, not only the values that it met.
+        reason = f"`{claimed}` was claimed: {reason}"
     if isinstance(error, NotApplicable):
         return Verdict.NOT_APPLICABLE, reason
     if isinstance(error, AssertionError) and in_call:
@@ -45,6 +52,24 @@ def judge(error: BaseException | None, *, in_call: bool) -> tuple[Verdict, str]:
     if not isinstance(error, Unknown):
         reason = f"{type(error).__name__}: {reason}"
     return Verdict.UNKNOWN, reason
+
+
+def _claimed(error: AssertionError) -> str:
+    """What a bare ``assert`` asserted, as it was written; empty if that cannot be told."""
+    frames = traceback.extract_tb(error.__traceback__)
+    for frame in reversed(frames):
+        for node in ast.walk(_parsed(frame.filename)):
+            if isinstance(node, ast.Assert) and node.lineno <= (frame.lineno or 0) <= (node.end_lineno or 0):
+                return ast.unparse(node.test)
+    return ""
+
+
+@functools.cache
+def _parsed(path: str) -> ast.Module:
+    try:
+        return ast.parse(Path(path).read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        return ast.Module([], [])
 
 
 def is_surprise(verdict: Verdict, expected: Verdict) -> bool:

@@ -22,6 +22,8 @@ PATIENCE = float(os.environ.get("WORKQUEUE_PATIENCE", "20"))
 
 _POLL = 0.02
 
+_ClosedByBroker = ChannelClosedByBroker | ConnectionClosedByBroker
+
 
 def _poll(condition: Callable[[], T], within: float) -> T:
     """The condition's first truthy value, or its last value at the deadline."""
@@ -84,7 +86,7 @@ def refused(promise: str, code: int, saying: str) -> Iterator[None]:
     :param saying: a part of the broker's text.
     :raises Broken: if the broker accepts it, or refuses it in another way.
     """
-    with _closed(ChannelClosedByBroker, promise, code, saying):
+    with _closed(ChannelClosedByBroker, ConnectionClosedByBroker, promise, code, saying):
         yield
 
 
@@ -96,18 +98,21 @@ def disconnected(promise: str, code: int, saying: str) -> Iterator[None]:
     :param saying: a part of the broker's text.
     :raises Broken: if the broker accepts it, or ends the connection in another way.
     """
-    with _closed(ConnectionClosedByBroker, promise, code, saying):
+    with _closed(ConnectionClosedByBroker, ChannelClosedByBroker, promise, code, saying):
         yield
 
 
 @contextlib.contextmanager
 def _closed(
-    kind: type[ChannelClosedByBroker] | type[ConnectionClosedByBroker], promise: str, code: int, saying: str
+    kind: type[_ClosedByBroker], other: type[_ClosedByBroker], promise: str, code: int, saying: str
 ) -> Iterator[None]:
     try:
         yield
     except kind as error:
         if error.reply_code != code or saying not in error.reply_text:
             raise Broken(f"{promise}: refused, but with {error.reply_code} {error.reply_text!r}") from error
+    except other as error:
+        closed = "channel alone" if other is ChannelClosedByBroker else "whole connection"
+        raise Broken(f"{promise}: refused, but the {closed} was closed: {error!r}") from error
     else:
         raise Broken(f"{promise}: it was accepted")

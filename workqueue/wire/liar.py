@@ -42,8 +42,6 @@ class Liar:
     """What it is asked for by."""
     does: ClassVar[str] = ""
     """The promise that it breaks, as the rest of a sentence that begins with "It"."""
-    mutes_heartbeats_of: ClassVar[Side | None] = None
-    """The end whose heartbeats do not reach the other one."""
     hears: ClassVar[Mapping[Side, Mapping[int, str]]] = {side: {} for side in Side}
 
     def __init_subclass__(cls) -> None:
@@ -60,7 +58,7 @@ class Liar:
     @property
     def listens(self) -> bool:
         """Whether it needs what passes cut into frames."""
-        return any(self.hears.values()) or self.mutes_heartbeats_of is not None
+        return any(self.hears.values())
 
     def lie(self) -> None:
         """Count a lie."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pika.spec
 
-from workqueue.wire.frames import BODY, HEADER, HEARTBEAT, METHOD, MIN_FRAME_MAX, Assembler, Command, Frame, Splitter
+from workqueue.wire.frames import BODY, HEADER, METHOD, MIN_FRAME_MAX, Assembler, Command, Frame, Splitter
 
 if TYPE_CHECKING:
     from workqueue.wire.liar import Liar
@@ -51,8 +51,6 @@ class Session:
         self.ends: dict[Side, asyncio.Transport] = {}
         self.channels: dict[int, Channel] = {}
         self.frame_max = MIN_FRAME_MAX
-        self.heard_at: dict[Side, float] = {}
-        """When anything came from each end, by the loop's clock."""
         self.is_silent = False
         """Whether it was made to fall silent, in at least one direction."""
         self.delay = 0.0
@@ -69,7 +67,6 @@ class Session:
 
     def received(self, origin: Side, data: bytes) -> None:
         """Bytes came from one end: pass them on, but for what the liar wants to hear."""
-        self.heard_at[origin] = self.loop.time()
         if not self.liar.listens:
             self._write(origin.other, data)
             return
@@ -83,9 +80,6 @@ class Session:
                     unheard.append(frame.raw)
                     continue
                 self._assembling[origin, frame.channel] = Assembler(frame)
-            elif frame.kind == HEARTBEAT and self.liar.mutes_heartbeats_of is origin:
-                self.liar.lie()
-                continue
             else:
                 unheard.append(frame.raw)
                 continue

@@ -11,18 +11,6 @@ from workqueue.wire.liar import Liar, from_broker, from_client
 from workqueue.wire.session import Channel, Session, Side
 
 
-class MutesTheBroker(Liar):
-    name = "mutes-the-broker"
-    does = "sends no heartbeats"
-    mutes_heartbeats_of = Side.BROKER
-
-
-class MutesClients(Liar):
-    name = "mutes-clients"
-    does = "takes no notice of a client's heartbeats"
-    mutes_heartbeats_of = Side.CLIENT
-
-
 class BeatsForTheDead(Liar):
     name = "beats-for-the-dead"
     does = "takes every client for alive, however long it says nothing"
@@ -58,17 +46,6 @@ class Mistunes(Liar):
         return [command.changed()]
 
 
-class DisownsItself(Liar):
-    name = "disowns-itself"
-    does = "says of itself that it is no RabbitMQ, and can do nothing beyond AMQP 0-9-1"
-
-    @from_broker(Connection.Start)
-    def start(self, channel: Channel, command: Command) -> Iterable[Command]:
-        self.lie()
-        command.method.server_properties = {"product": "Hare", "version": "0.0.0", "capabilities": {}}
-        return [command.changed()]
-
-
 class HidesBlocked(Liar):
     name = "hides-blocked"
     does = "does not tell a producer that it is blocked"
@@ -87,16 +64,6 @@ class NeverUnblocks(Liar):
     def unblocked(self, channel: Channel, command: Command) -> Iterable[Command]:
         self.lie()
         return []
-
-
-class BlocksEverybody(Liar):
-    name = "blocks-everybody"
-    does = "tells every client that it is blocked, as soon as it is connected"
-
-    @from_broker(Connection.OpenOk)
-    def opened(self, channel: Channel, command: Command) -> Iterable[Command]:
-        self.lie()
-        return [command, Command(0, Connection.Blocked("for no reason"))]
 
 
 class _Forgets(Liar):
@@ -173,24 +140,26 @@ class SaysGoodbye(Liar):
         session.send(Side.CLIENT, Command(0, Connection.Close(320, "CONNECTION_FORCED - killed", 0, 0)))
 
 
-class LosesPatience(Liar):
-    name = "loses-patience"
-    does = "gives up a client that was silent for two heartbeat timeouts, blocked or not"
+class BlocksAndForgets(Liar):
+    name = "blocks-and-forgets"
+    does = "blocks a worker that publishes, and gives it up a second later"
 
-    EVERY = 0.25
+    AFTER = 1.0
 
-    @from_client(Connection.TuneOk)
-    def tuned(self, channel: Channel, command: Command) -> Iterable[Command]:
-        if command.method.heartbeat:
-            self._watch(channel.session, 2.0 * command.method.heartbeat)
+    @from_client(Basic.Consume)
+    def consume(self, channel: Channel, command: Command) -> Iterable[Command]:
+        channel.session.channel(0).memory["consumes"] = True
         return [command]
 
-    def _watch(self, session: Session, limit: float) -> None:
-        if session.loop.time() - session.heard_at[Side.CLIENT] < limit:
-            session.later(self.EVERY, lambda: self._watch(session, limit))
-            return
+    @from_client(Basic.Publish)
+    def publish(self, channel: Channel, command: Command) -> Iterable[Command]:
+        session = channel.session
+        if not session.channel(0).memory.get("consumes"):
+            return [command]
         self.lie()
-        session.ends[Side.BROKER].abort()
+        session.send(Side.CLIENT, Command(0, Connection.Blocked("low on patience")))
+        session.later(self.AFTER, session.ends[Side.BROKER].abort)
+        return []
 
 
 class HangsUp(Liar):

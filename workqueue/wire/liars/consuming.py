@@ -213,17 +213,6 @@ class HidesCancels(Liar):
         return []
 
 
-class RenamesConsumers(Liar):
-    name = "renames-consumers"
-    does = "gives a consumer another tag than it asked for"
-
-    @from_broker(Basic.ConsumeOk)
-    def consuming(self, channel: Channel, command: Command) -> Iterable[Command]:
-        self.lie()
-        command.method.consumer_tag = f"not-{command.method.consumer_tag}"
-        return [command.changed()]
-
-
 class SharesConsumption(Liar):
     name = "shares-consumption"
     does = "lets others consume beside an exclusive consumer"

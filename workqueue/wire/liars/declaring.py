@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
-from pika.spec import Basic, BasicProperties, Exchange, Queue
+from pika.spec import Basic, BasicProperties, Queue
 
 from workqueue.wire.frames import Command
 from workqueue.wire.liar import Liar, from_broker, from_client
@@ -119,27 +119,6 @@ class IgnoresSingleActive(_IgnoresArguments):
     name = "ignores-single-active"
     does = "lets all consumers be active"
     arguments = ("x-single-active-consumer",)
-
-
-class MakesSingleActive(_Declaring):
-    name = "makes-single-active"
-    does = "lets one consumer of a queue at a time be active"
-
-    def redeclare(self, method: Any, arguments: dict[str, Any]) -> bool:
-        changed = "x-single-active-consumer" not in arguments
-        arguments["x-single-active-consumer"] = True
-        return changed
-
-
-class ForgetsDurability(_Declaring):
-    name = "forgets-durability"
-    does = "makes every queue a transient classic one"
-
-    def redeclare(self, method: Any, arguments: dict[str, Any]) -> bool:
-        changed = bool(method.durable)
-        method.durable = False
-        arguments.pop("x-queue-type", None)
-        return changed
 
 
 class MakesDurable(_Declaring):
@@ -345,15 +324,6 @@ class IgnoresPurge(_Pretends):
         return self.pretend(channel, command, Queue.PurgeOk(0))
 
 
-class IgnoresDelete(_Pretends):
-    name = "ignores-delete"
-    does = "answers the deletion of a queue, and deletes nothing"
-
-    @from_client(Queue.Delete)
-    def delete(self, channel: Channel, command: Command) -> Iterable[Command]:
-        return self.pretend(channel, command, Queue.DeleteOk(0))
-
-
 class BuriesTheDeleted(Liar):
     name = "buries-the-deleted"
     does = "dead-letters a message when its queue is deleted"
@@ -429,17 +399,6 @@ class CreatesWhatIsMissing(Liar):
             return []
         self.lie()
         return [Command(channel.number, Queue.Declare(queue=queue, durable=True, nowait=True))]
-
-
-class ForgetsExchanges(Liar):
-    name = "forgets-exchanges"
-    does = "answers the declaration of an exchange, and declares none"
-
-    @from_client(Exchange.Declare)
-    def declare(self, channel: Channel, command: Command) -> Iterable[Command]:
-        self.lie()
-        channel.send(Side.CLIENT, Exchange.DeclareOk())
-        return []
 
 
 class IgnoresArguments(_Declaring):

@@ -47,15 +47,6 @@ class ForgesRedelivered(_Describes):
         return changed
 
 
-class ForgesTags(_Describes):
-    name = "forges-tags"
-    does = "gives deliveries higher delivery tags than they have"
-
-    def describe(self, command: Command, properties: BasicProperties) -> bool:
-        command.method.delivery_tag += 7
-        return True
-
-
 class ForgesRoutingKeys(_Describes):
     name = "forges-routing-keys"
     does = "delivers a task with another routing key than it was published with"
@@ -131,15 +122,6 @@ class CorruptsDeliveries(_Describes):
         return True
 
 
-class ForgetsProperties(_Describes):
-    name = "forgets-properties"
-    does = "delivers messages without any property"
-
-    def describe(self, command: Command, properties: BasicProperties) -> bool:
-        command.properties = BasicProperties()
-        return True
-
-
 class _Delivering(Liar):
     """Changes what is delivered, and keeps the delivery tags straight."""
 
@@ -211,19 +193,6 @@ class HandsToTwo(_Delivering):
         for consumers in self._consumers.values():
             if (channel, consumer) in consumers:
                 return [who for who in consumers if who != (channel, consumer)]
-        return []
-
-
-class WithholdsDeliveries(Liar):
-    name = "withholds-deliveries"
-    does = "never sends a consumer every second task that it is given"
-
-    @from_broker(Basic.Deliver)
-    def deliver(self, channel: Channel, command: Command) -> Iterable[Command]:
-        channel.memory["seen"] = channel.memory.get("seen", 0) + 1
-        if channel.memory["seen"] % 2:
-            return [command]
-        self.lie()
         return []
 
 
@@ -307,16 +276,3 @@ class CountsTooEarly(_Describes):
             return False
         properties.headers = {**headers, "x-delivery-count": 0}
         return True
-
-
-class DeliversSlowly(Liar):
-    name = "delivers-slowly"
-    does = "waits two seconds before it delivers anything"
-
-    DELAY = 2.0
-
-    @from_broker(Basic.Deliver)
-    def deliver(self, channel: Channel, command: Command) -> Iterable[Command]:
-        self.lie()
-        channel.session.later(self.DELAY, lambda: channel.session.send(Side.CLIENT, command))
-        return []

@@ -187,19 +187,6 @@ class IgnoresMandatory(Liar):
         return [command]
 
 
-class InsistsOnRoutes(Liar):
-    name = "insists-on-routes"
-    does = "returns every unroutable task, mandatory or not"
-
-    @from_client(Basic.Publish)
-    def publish(self, channel: Channel, command: Command) -> Iterable[Command]:
-        if not command.method.mandatory:
-            self.lie()
-            command.method.mandatory = True
-            command.changed()
-        return [command]
-
-
 class ReturnsLate(Liar):
     name = "returns-late"
     does = "sends the return of an unroutable task after its confirm"
