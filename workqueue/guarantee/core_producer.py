@@ -1,7 +1,7 @@
 """The core's Producer as a program that specs steer.
 
-Run as ``python -m workqueue.guarantee.core_producer OPTIONS``, OPTIONS being a JSON object, with the broker's URL in the
-environment (it holds a password). Each line on standard input is a JSON object: a message for ``send``
+Run as ``python -m workqueue.guarantee.core_producer OPTIONS``, OPTIONS being a JSON object, with the broker's URL in
+the environment (it holds a password). Each line on standard input is a JSON object: a message for ``send``
 (``{"queue": …, "task": …}``), or so many for ``send_async`` (with ``"burst"``), after which the producer is closed.
 It tells what became of them as a JSON line on standard output, an error by the name of its class. The end of standard
 input ends it.

@@ -140,6 +140,7 @@ class Core:
         self._resources = resources
         self._cast = 0
         self._mistakes: Path | None = None
+        self._counted = 0
 
     def worker(
         self,
@@ -170,9 +171,9 @@ class Core:
     @property
     def mistakes(self) -> int:
         """How often the stage's mutant made its mistake, in all programs that were started with it."""
-        if self._mistakes is None or not self._mistakes.exists():
-            return 0
-        return len(self._mistakes.read_bytes().splitlines())
+        if self._mistakes is not None and self._mistakes.exists():
+            self._counted = len(self._mistakes.read_bytes().splitlines())
+        return self._counted
 
     def _begin(
         self, kind: type[P], name: str, module: str, options: Any, heartbeat: int | None, proxy: Proxy | None
@@ -196,11 +197,14 @@ class Core:
         if mutant not in MUTANTS:
             raise ValueError(f"no mutant {mutant!r}; there are: {', '.join(MUTANTS)}")
         if self._mistakes is None:
-            folder = get_warden().directory("wq-mistakes-")
-            self._resources.callback(get_warden().remove, folder)
-            self._mistakes = folder / "mistakes"
+            self._mistakes = get_warden().directory("wq-mistakes-") / "mistakes"
+            self._resources.callback(self._stop_counting, self._mistakes.parent)
         env = {MISTAKES_VARIABLE: str(self._mistakes)}
         return ["-m", "workqueue.guarantee.mutants", mutant, module, *arguments], env
+
+    def _stop_counting(self, folder: Path) -> None:
+        _ = self.mistakes  # the stage may be asked for it after it was closed
+        get_warden().remove(folder)
 
 
 def ended(program: Program) -> int:

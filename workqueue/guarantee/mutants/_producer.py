@@ -72,16 +72,16 @@ def _returns_ignored(made: Made) -> None:
     replace(_Session, "_on_return", lambda _: lambda *_: made())
 
 
-def _publish_twice(made: Made) -> None:
+def _send_twice(made: Made) -> None:
     def around(original: Method) -> Method:
-        def basic_publish(channel: Channel, *message: Any, **options: Any) -> None:
+        def send(producer: Producer, *message: Any, **described: Any) -> None:
             made()
-            original(channel, *message, **options)
-            original(channel, *message, **options)
+            original(producer, *message, **described)
+            original(producer, *message, **described)
 
-        return basic_publish
+        return send
 
-    replace(Channel, "basic_publish", around)
+    replace(Producer, "send", around)
 
 
 def _close_without_waiting(made: Made) -> None:
@@ -99,7 +99,7 @@ PRODUCERS = (
     Mutant("send-without-waiting", "send returns without waiting for the confirmation.", _send_without_waiting),
     Mutant("mandatory-off", "Messages are published without the mandatory flag.", _mandatory_off),
     Mutant("returns-ignored", "Messages that the broker returns are not looked at.", _returns_ignored),
-    Mutant("publish-twice", "To be safe, each message is published twice.", _publish_twice),
+    Mutant("send-twice", "To be safe, each message is sent twice.", _send_twice),
     Mutant("close-without-waiting", "close does not wait for outstanding confirmations.", _close_without_waiting),
 )
 """Every mistake of a producer."""
