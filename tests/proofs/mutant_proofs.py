@@ -8,12 +8,14 @@ PROOFS = {
     "core.acks-what-is-done-and-nothing-else": {
         "mutant:auto-ack": "receives ['hold one', 'hold another']",
         "mutant:ack-forgotten": "the ack of a task makes room for the next",
+        "mutant:ack-on-another-channel": "the ack of a task makes room for the next",
         "mutant:ack-everything": "receives ['hold one', 'hold another']",
         "mutant:ack-of-another-task": "receives ['hold one', 'hold another']",
     },
     "core.failed-task-comes-back": {
         "mutant:ack-on-failure": "the task that failed is tried again",
         "mutant:requeue-off": "the task that failed is tried again",
+        "mutant:failure-ends-the-worker": "the task that failed is tried again",
     },
     "core.failed-task-counts": {
         "mutant:nack-where-reject-is-due": "failures do not count",
@@ -41,6 +43,8 @@ PROOFS = {
     "core.stop-finishes-the-task-in-hand": {
         "mutant:stop-at-once": "SIGTERM ended the worker in the middle of its task",
         "mutant:stop-ignored": "ends: not within",
+        "mutant:ack-twice": "ended with status 1 (ChannelClosed)",
+        "mutant:settle-before-cancel": "sent the other task to a worker that was stopping",
     },
     "core.stop-hands-back-what-was-not-started": {
         "mutant:stop-acks-the-rest": "of ['a second task', 'a third task'], [] came back",

@@ -7,9 +7,10 @@ that the environment names: a mutant that never came to make its mistake proves 
 
 from workqueue.guarantee.mutants._mutant import MISTAKES_VARIABLE, Mutant
 from workqueue.guarantee.mutants._producer import PRODUCERS
+from workqueue.guarantee.mutants._settlement import SETTLEMENTS
 from workqueue.guarantee.mutants._worker import WORKERS
 
 __all__ = ["MISTAKES_VARIABLE", "MUTANTS", "Mutant"]
 
-MUTANTS: dict[str, Mutant] = {mutant.name: mutant for mutant in (*WORKERS, *PRODUCERS)}
+MUTANTS: dict[str, Mutant] = {mutant.name: mutant for mutant in (*SETTLEMENTS, *WORKERS, *PRODUCERS)}
 """All mutants by name."""

@@ -1,87 +1,37 @@
-"""Mistakes of a worker."""
+"""Mistakes of a worker in how it subscribes, works and ends."""
 
 import functools
 import os
-from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
 from pika.channel import Channel
 
 from workqueue._io import Consumer, Link
-from workqueue.errors import ConnectionLost, ConsumerCancelled, WorkqueueError
+from workqueue.errors import ConnectionLost, ConsumerCancelled, Reject, WorkqueueError
 from workqueue.guarantee.mutants._mutant import Made, Method, Mutant, replace
 from workqueue.message import Message
 from workqueue.queue import Queue
 from workqueue.worker import Worker
 
-_SETTLEMENTS = ("ack", "reject", "hand_back")
 
-
-def _settles_nothing() -> None:
-    for name in _SETTLEMENTS:
-        replace(Consumer, name, lambda _: lambda *_, **__: None)
-
-
-def _auto_ack(made: Made) -> None:
+def _failure_ends_the_worker(made: Made) -> None:
     def around(original: Method) -> Method:
-        def basic_consume(channel: Channel, *subscription: Any, **options: Any) -> Any:
-            made()
-            return original(channel, *subscription, auto_ack=True, **options)
+        def init(worker: Worker, url: str, queue: Queue | str, handler: Method, **options: Any) -> None:
+            def fragile(message: Message) -> None:
+                try:
+                    handler(message)
+                except Reject:
+                    raise
+                except Exception:  # noqa: BLE001 - whatever it is
+                    made()
+                    os._exit(1)
 
-        return basic_consume
+            original(worker, url, queue, fragile, **options)
 
-    replace(Channel, "basic_consume", around)
-    _settles_nothing()
+        return init
 
-
-def _ack_before_work(made: Made) -> None:
-    ack = Consumer.ack
-    _settles_nothing()
-
-    def around(original: Method) -> Method:
-        def handle(worker: Worker, consumer: Consumer, tag: int, message: Message) -> None:
-            ack(consumer, tag)
-            _wait_for_the_broker(consumer, message.queue)
-            made()
-            original(worker, consumer, tag, message)
-
-        return handle
-
-    replace(Worker, "_handle", around)
-
-
-def _wait_for_the_broker(consumer: Consumer, queue: str) -> None:
-    # So that the mistake does not depend on whether the I/O thread comes to write before the worker is killed.
-    def ask(answer: "Future[None]") -> None:
-        consumer._channel.queue_declare(queue, passive=True, callback=lambda _: answer.set_result(None))
-
-    consumer._link.ask(ask)
-
-
-def _settles_otherwise(method: str, settle: Callable[[Consumer, int], None], made: Made, **when: bool) -> None:
-    """Have a method of Consumer settle in another way, if it is called with these options."""
-
-    def around(original: Method) -> Method:
-        def settlement(consumer: Consumer, tag: int, **options: bool) -> None:
-            if options == when:
-                made()
-                consumer._link.call_soon(lambda: settle(consumer, tag))
-            else:
-                original(consumer, tag, **options)
-
-        return settlement
-
-    replace(Consumer, method, around)
-
-
-def _settling(name: str, mistake: str, method: str, settle: Callable[[Any, int], None], **when: bool) -> Mutant:
-    """A mutant whose consumer settles in another way; ``settle`` gets the channel and the delivery tag."""
-
-    def apply(made: Made) -> None:
-        _settles_otherwise(method, lambda consumer, tag: settle(consumer._channel, tag), made, **when)
-
-    return Mutant(name, mistake, apply)
+    replace(Worker, "__init__", around)
 
 
 def _no_qos(made: Made) -> None:
@@ -161,59 +111,8 @@ def _stop_ignored(made: Made) -> None:
     replace(Worker, "stop", lambda _: lambda _: made())
 
 
-_TAKES_ALL = 0  # as a delivery tag with multiple: all that were delivered so far
-
 WORKERS = (
-    Mutant("auto-ack", "Tasks are acknowledged automatically, as soon as they are sent.", _auto_ack),
-    Mutant("ack-before-work", "A task is acknowledged before the work is done.", _ack_before_work),
-    _settling("ack-forgotten", "A task that is done is not acknowledged.", "ack", lambda *_: None),
-    _settling(
-        "ack-everything",
-        "The acknowledgement of one task is for all that were delivered.",
-        "ack",
-        lambda channel, _: channel.basic_ack(_TAKES_ALL, multiple=True),
-    ),
-    _settling(
-        "ack-of-another-task",
-        "The task after the one that is done is acknowledged.",
-        "ack",
-        lambda channel, tag: channel.basic_ack(tag + 1),
-    ),
-    _settling(
-        "ack-on-failure",
-        "A task that failed is acknowledged.",
-        "reject",
-        lambda channel, tag: channel.basic_ack(tag),
-        requeue=True,
-    ),
-    _settling(
-        "requeue-off",
-        "A task that failed is rejected without requeueing it.",
-        "reject",
-        lambda channel, tag: channel.basic_reject(tag, requeue=False),
-        requeue=True,
-    ),
-    _settling(
-        "nack-where-reject-is-due",
-        "A task that failed is handed back with basic.nack, which RabbitMQ 4.3 does not count as a failure.",
-        "reject",
-        lambda channel, tag: channel.basic_nack(tag, requeue=True),
-        requeue=True,
-    ),
-    _settling(
-        "ack-on-reject",
-        "A task that was rejected for good is acknowledged.",
-        "reject",
-        lambda channel, tag: channel.basic_ack(tag),
-        requeue=False,
-    ),
-    _settling(
-        "requeue-on-reject",
-        "A task that was rejected for good is requeued.",
-        "reject",
-        lambda channel, tag: channel.basic_reject(tag, requeue=True),
-        requeue=False,
-    ),
+    Mutant("failure-ends-the-worker", "A task that fails takes its worker with it.", _failure_ends_the_worker),
     Mutant("no-qos", "No prefetch limit is set.", _no_qos),
     Mutant("qos-after-consume", "The prefetch limit is set after subscribing.", _qos_after_consume),
     Mutant("work-on-io-thread", "The work is done in the thread that answers heartbeats.", _work_on_io_thread),
@@ -230,23 +129,5 @@ WORKERS = (
     Mutant("deaf-to-cancel", "That the broker ended the subscription is not noticed.", _deaf_to_cancel),
     Mutant("stop-at-once", "SIGTERM ends the worker in the middle of a task, with status 0.", _stop_at_once),
     Mutant("stop-ignored", "SIGTERM does not stop the worker.", _stop_ignored),
-    _settling(
-        "stop-acks-the-rest",
-        "A worker that is stopped acknowledges what it has not started.",
-        "hand_back",
-        lambda channel, tag: channel.basic_ack(tag),
-    ),
-    _settling(
-        "stop-drops-the-rest",
-        "A worker that is stopped rejects what it has not started, without requeueing it.",
-        "hand_back",
-        lambda channel, tag: channel.basic_reject(tag, requeue=False),
-    ),
-    _settling(
-        "stop-fails-the-rest",
-        "A worker that is stopped hands back what it has not started with basic.reject, as if it had failed.",
-        "hand_back",
-        lambda channel, tag: channel.basic_reject(tag, requeue=True),
-    ),
 )
-"""Every mistake of a worker."""
+"""Every other mistake of a worker."""
