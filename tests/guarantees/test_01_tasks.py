@@ -25,7 +25,8 @@ def test_any_text_from_the_command_line_is_a_task(stage, queue, task_queue):
     sent = stage.run("new-task", *task_queue, "Überprüfe", "the", "résumé...", "--", "--now")
 
     assert sent.output == " [x] Sent 'Überprüfe the résumé... --now'\n"
-    assert [each.task for each in queue.drain()] == ["Überprüfe the résumé... --now"]
+    in_queue = [each.task for each in queue.drain()]
+    assert in_queue == ["Überprüfe the résumé... --now"], f"in the queue are {in_queue}"
 
 
 @guarantee(
@@ -37,7 +38,8 @@ def test_hello_world_is_the_default(stage, queue, task_queue):
     sent = stage.run("new-task", *task_queue)
 
     assert sent.output == " [x] Sent 'Hello World!'\n"
-    assert [each.task for each in queue.drain()] == ["Hello World!"]
+    in_queue = [each.task for each in queue.drain()]
+    assert in_queue == ["Hello World!"], f"in the queue are {in_queue}"
 
 
 @guarantee(

@@ -1,6 +1,22 @@
 """Which mutant of the core is caught by which guarantee, and what the reason of the broken verdict says then."""
 
 PROOFS = {
+    "tasks.any-text": {
+        "mutant:text-as-ascii": "in the queue are ['?berpr?fe the r?sum?... --now']",
+        "mutant:send-twice": "in the queue are ['Überprüfe the résumé... --now', 'Überprüfe",
+    },
+    "tasks.hello-world-by-default": {
+        "mutant:send-twice": "in the queue are ['Hello World!', 'Hello World!']",
+    },
+    "tasks.a-dot-is-a-second": {
+        "mutant:work-skipped": "prints \" [x] Received 'Hello...'\": not within",
+    },
+    "tasks.shared-between-workers": {
+        "mutant:work-skipped": "each worker does one task: not within",
+    },
+    "durability.producer-and-consumer-must-agree": {
+        "mutant:declares-nothing": "workqueue worker (2) ends: not within",
+    },
     "core.worker-acks-after-the-work": {
         "mutant:auto-ack": "receives ['hold a task']",
         "mutant:ack-before-work": "receives ['hold a task']",
@@ -16,6 +32,7 @@ PROOFS = {
         "mutant:ack-on-failure": "the task that failed is tried again",
         "mutant:requeue-off": "the task that failed is tried again",
         "mutant:failure-ends-the-worker": "the task that failed is tried again",
+        "mutant:work-skipped": "the task that failed is tried again",
     },
     "core.failed-task-counts": {
         "mutant:nack-where-reject-is-due": "failures do not count",

@@ -74,7 +74,7 @@ def test_every_mutant_has_a_guarantee_that_catches_it():
 
 
 def test_every_guarantee_of_the_core_has_a_mutant_that_breaks_it(known):
-    assert set(PROOFS) == {entry.slug for entry in known.values() if entry.chapter == "core"}
+    assert {entry.slug for entry in known.values() if entry.chapter == "core"} <= set(PROOFS)
 
 
 def test_a_mutant_that_does_not_exist_is_an_error(workqueue_broker):

@@ -7,6 +7,7 @@ from pika.channel import Channel
 from workqueue import producer as producers
 from workqueue.guarantee.mutants._mutant import Made, Method, Mutant, replace
 from workqueue.producer import Producer, _Session
+from workqueue.queue import Queue
 
 
 def _transient(made: Made) -> None:
@@ -72,6 +73,17 @@ def _returns_ignored(made: Made) -> None:
     replace(_Session, "_on_return", lambda _: lambda *_: made())
 
 
+def _text_as_ascii(made: Made) -> None:
+    def around(original: Method) -> Method:
+        def send(producer: Producer, queue: Queue | str, body: bytes, **described: Any) -> None:
+            made()
+            original(producer, queue, body.decode().encode("ascii", "replace"), **described)
+
+        return send
+
+    replace(Producer, "send", around)
+
+
 def _send_twice(made: Made) -> None:
     def around(original: Method) -> Method:
         def send(producer: Producer, *message: Any, **described: Any) -> None:
@@ -99,6 +111,7 @@ PRODUCERS = (
     Mutant("send-without-waiting", "send returns without waiting for the confirmation.", _send_without_waiting),
     Mutant("mandatory-off", "Messages are published without the mandatory flag.", _mandatory_off),
     Mutant("returns-ignored", "Messages that the broker returns are not looked at.", _returns_ignored),
+    Mutant("text-as-ascii", "Letters beyond ASCII become question marks.", _text_as_ascii),
     Mutant("send-twice", "To be safe, each message is sent twice.", _send_twice),
     Mutant("close-without-waiting", "close does not wait for outstanding confirmations.", _close_without_waiting),
 )

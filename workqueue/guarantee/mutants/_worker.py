@@ -34,6 +34,18 @@ def _failure_ends_the_worker(made: Made) -> None:
     replace(Worker, "__init__", around)
 
 
+def _work_skipped(made: Made) -> None:
+    def handle(_: Worker, consumer: Consumer, tag: int, __: Message) -> None:
+        made()
+        consumer.ack(tag)
+
+    replace(Worker, "_handle", lambda _: handle)
+
+
+def _declares_nothing(made: Made) -> None:
+    replace(Link, "declare", lambda _: lambda *_: made())
+
+
 def _no_qos(made: Made) -> None:
     replace(Channel, "basic_qos", lambda _: lambda *_, **__: made())
 
@@ -113,6 +125,8 @@ def _stop_ignored(made: Made) -> None:
 
 WORKERS = (
     Mutant("failure-ends-the-worker", "A task that fails takes its worker with it.", _failure_ends_the_worker),
+    Mutant("work-skipped", "Tasks are acknowledged, and nothing is done.", _work_skipped),
+    Mutant("declares-nothing", "Queues are not declared, but taken to be as they should be.", _declares_nothing),
     Mutant("no-qos", "No prefetch limit is set.", _no_qos),
     Mutant("qos-after-consume", "The prefetch limit is set after subscribing.", _qos_after_consume),
     Mutant("work-on-io-thread", "The work is done in the thread that answers heartbeats.", _work_on_io_thread),
