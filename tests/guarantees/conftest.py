@@ -27,3 +27,8 @@ def publish(workqueue_publish):
 @pytest.fixture
 def workers(workqueue_workers):
     return workqueue_workers
+
+
+@pytest.fixture
+def core(workqueue_stage):
+    return workqueue_stage.core

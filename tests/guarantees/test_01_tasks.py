@@ -1,7 +1,5 @@
 """The tutorial's programs: a work queue "to distribute time-consuming tasks among multiple workers"."""
 
-import pytest
-
 from workqueue.guarantee.catalogue import guarantee
 from workqueue.guarantee.sources import TUTORIAL_2
 from workqueue.guarantee.waiting import claim
@@ -10,8 +8,7 @@ PREPARATION = TUTORIAL_2.section("preparation")
 WAITING = " [*] Waiting for messages. To exit press CTRL+C"
 
 
-@pytest.fixture
-def task_queue(queue):
+def to(queue):
     """The options that make the programs use the queue under test."""
     return ["--queue", queue.name, "--queue-type", queue.arguments["x-queue-type"]]
 
@@ -21,11 +18,12 @@ def task_queue(queue):
     "Arbitrary messages can be sent from the command line: the words after the program's name are the task.",
     source=PREPARATION,
 )
-def test_any_text_from_the_command_line_is_a_task(stage, queue, task_queue):
-    sent = stage.run("new-task", *task_queue, "Überprüfe", "the", "résumé...", "--", "--now")
+def test_any_text_from_the_command_line_is_a_task(stage, queue):
+    sent = stage.run("new-task", *to(queue), "Überprüfe", "the", "résumé...", "--", "--now")
 
     assert sent.output == " [x] Sent 'Überprüfe the résumé... --now'\n"
-    assert [each.task for each in queue.drain()] == ["Überprüfe the résumé... --now"]
+    in_queue = [each.task for each in queue.drain()]
+    assert in_queue == ["Überprüfe the résumé... --now"], f"in the queue are {in_queue}"
 
 
 @guarantee(
@@ -33,11 +31,12 @@ def test_any_text_from_the_command_line_is_a_task(stage, queue, task_queue):
     'Without any words, the task is "Hello World!".',
     source=PREPARATION,
 )
-def test_hello_world_is_the_default(stage, queue, task_queue):
-    sent = stage.run("new-task", *task_queue)
+def test_hello_world_is_the_default(stage, queue):
+    sent = stage.run("new-task", *to(queue))
 
     assert sent.output == " [x] Sent 'Hello World!'\n"
-    assert [each.task for each in queue.drain()] == ["Hello World!"]
+    in_queue = [each.task for each in queue.drain()]
+    assert in_queue == ["Hello World!"], f"in the queue are {in_queue}"
 
 
 @guarantee(
@@ -45,8 +44,8 @@ def test_hello_world_is_the_default(stage, queue, task_queue):
     "Every dot in a task accounts for one second of work: Hello... takes three. (Here a second is compressed to 0.2.)",
     source=PREPARATION,
 )
-def test_every_dot_is_a_second_of_work(stage, publish, task_queue):
-    worker = stage.start("worker", *task_queue, "--dot", "0.2")
+def test_every_dot_is_a_second_of_work(stage, queue, publish):
+    worker = stage.start("worker", *to(queue), "--dot", "0.2")
     worker.wait_until_printed(WAITING)
 
     publish("Hello...", "Hello")
@@ -71,8 +70,8 @@ def test_every_dot_is_a_second_of_work(stage, publish, task_queue):
     "When you run many workers the tasks will be shared between them.",
     source=TUTORIAL_2.section("overview"),
 )
-def test_tasks_are_shared_between_workers(stage, publish, task_queue):
-    first, second = (stage.start("worker", *task_queue, "--dot", "0.2") for _ in range(2))
+def test_tasks_are_shared_between_workers(stage, queue, publish):
+    first, second = (stage.start("worker", *to(queue), "--dot", "0.2") for _ in range(2))
     for worker in (first, second):
         worker.wait_until_printed(WAITING)
 

@@ -16,7 +16,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of RabbitMQ's site whose sections are sources."""
+    """A page, such as one of RabbitMQ's site, whose sections are sources."""
 
     title: str
     url: str
@@ -53,6 +53,9 @@ RABBITMQCTL = Page("rabbitmqctl", f"{_SITE}/docs/man/rabbitmqctl.8")
 RELIABILITY = Page("Reliability guide", f"{_SITE}/docs/reliability")
 SEMANTICS = Page("Broker semantics", f"{_SITE}/docs/semantics")
 TTL = Page("Time-to-live and expiration", f"{_SITE}/docs/ttl")
+
+#: What this project promises of its own core.
+README = Page("This project's README", "README.md")
 
 TUTORIAL_2_OF_2019 = Source(
     "Tutorial 2 (Python) as of 2019",

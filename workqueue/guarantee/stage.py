@@ -19,6 +19,7 @@ from workqueue.broker import Broker, Capability
 from workqueue.guarantee.actor import Options
 from workqueue.guarantee.clients import Client
 from workqueue.guarantee.connections import Connection
+from workqueue.guarantee.core_programs import Core
 from workqueue.guarantee.doomed import Doomed
 from workqueue.guarantee.evidence import Evidence
 from workqueue.guarantee.history import History, Kind
@@ -44,6 +45,8 @@ class Stage:
         self._resources = contextlib.ExitStack()
         self._control: blocking.BlockingConnection | None = None
         self._cast = 0
+        #: The mistake, one of `workqueue.guarantee.mutants.MUTANTS`, that the core has in what is started from now on.
+        self.mutant: str | None = None
         #: When the latest queue was declared: a :func:`time.monotonic` reading.
         self.declared_at = 0.0
 
@@ -204,18 +207,14 @@ class Stage:
         self._resources.callback(doomed.dispose)
         return doomed
 
+    @cached_property
+    def core(self) -> Core:
+        """The project's own worker and producer, as programs."""
+        return Core(self, self._resources)
+
     def start(self, *command: str) -> Program:
         """Start a ``workqueue`` command, such as ``start("worker", "--prefetch", "1")``, on this broker."""
-        self._cast += 1
-        program = Program(
-            f"workqueue {command[0]} ({self._cast})",
-            ["-m", "workqueue", *command],
-            {"WORKQUEUE_URL": self.url()},
-            get_warden(),
-            self.evidence,
-        )
-        self._resources.callback(program.dispose)
-        return program
+        return self.core.command(*command)
 
     def run(self, *command: str) -> Program:
         """Run a ``workqueue`` command to its end."""

@@ -1,0 +1,387 @@
+"""The project's own core: its worker and its producer do their part of what the other chapters say of the broker."""
+
+from workqueue.guarantee.catalogue import guarantee
+from workqueue.guarantee.core_programs import ended
+from workqueue.guarantee.dead_letters import letters_of, queue_to
+from workqueue.guarantee.expectation import BrokenOn
+from workqueue.guarantee.holding import come_back
+from workqueue.guarantee.sources import (
+    CONFIRMS,
+    CONSUMER_CANCEL,
+    HEARTBEATS,
+    LENGTH_LIMIT,
+    NACK,
+    PUBLISHERS,
+    QUORUM_QUEUES,
+    README,
+    RELIABILITY,
+    TUTORIAL_2,
+    release_note,
+)
+from workqueue.guarantee.waiting import barrier, claim, promised, watch
+
+USE = README.section("use-the-core")
+CONFIRMS_GUIDE = CONFIRMS.section("publisher-confirms")
+
+
+def tasks_of(queue):
+    return [each.task for each in queue.drain()]
+
+
+# The worker: when it acknowledges
+
+
+@guarantee(
+    "core.worker-acks-after-the-work",
+    "A task whose worker is killed in the middle of it (SIGKILL) goes to another worker.",
+    source=TUTORIAL_2.section("message-acknowledgment"),
+    counter_example="acknowledgement.auto-ack-loses-the-task-in-hand",
+)
+def test_the_worker_acknowledges_after_the_work(stage, queue, publish, core):
+    worker = core.worker()
+    [task] = publish("hold a task")
+    worker.wait_until_started(task)
+
+    worker.kill()
+
+    come_back(stage, queue, task)
+
+
+@guarantee(
+    "core.acks-what-is-done-and-nothing-else",
+    "The worker acknowledges a task as soon as it is done, and by that no other task that it holds.",
+    source=TUTORIAL_2.section("message-acknowledgment"),
+    counter_example="acknowledgement.auto-ack-loses-tasks-already-sent",
+)
+def test_the_worker_acknowledges_what_is_done_and_nothing_else(stage, queue, publish, core):
+    _, *undone = publish("a quick task", "hold one", "hold another")
+    worker = core.worker(prefetch=2)
+
+    claim("the ack of a task makes room for the next", lambda: queue.ready() == 0)
+    worker.wait_until_started(undone[0])
+    worker.kill()
+
+    come_back(stage, queue, *undone)
+
+
+# The worker: tasks that fail
+
+
+@guarantee(
+    "core.failed-task-comes-back",
+    "A task whose handler raises an exception is tried again, marked as redelivered.",
+    source=USE,
+)
+def test_a_failed_task_comes_back(publish, core):
+    worker = core.worker()
+    [task] = publish("fail-once and then succeed")
+
+    claim("the task that failed is tried again, and done", lambda: worker.done == [task])
+
+    assert worker.started == [task, task]
+    assert worker.redelivered == [False, True]
+
+
+@guarantee(
+    "core.failed-task-counts",
+    "A task whose handler always raises an exception is dead-lettered when it exceeds the delivery limit of its queue.",
+    source=QUORUM_QUEUES.section("poison-message-handling"),
+    queue_types=["quorum"],
+    counter_example="poison.nack-loop-never-rests",
+)
+def test_a_failed_task_counts_toward_the_delivery_limit(stage, core):
+    dead = stage.declare()
+    queue = queue_to(dead, x_delivery_limit=2)
+    worker = core.worker(queue=queue)
+    [task] = stage.publish("fail always", queue=queue)
+
+    claim("it is dead-lettered, or tried too often", lambda: dead.ready() or len(worker.started) > 3)
+
+    tries = len(worker.started)
+    assert tries <= 3, f"failures do not count: with a delivery limit of 2, the task was tried {tries} times"
+    assert tries == 3, f"with a delivery limit of 2, the task was given up after {tries} tries"
+    [letter] = letters_of(dead, 1)
+    assert (letter.task, letter.deaths[0]["reason"]) == (task, "delivery_limit")
+
+
+@guarantee(
+    "core.rejected-task-is-dead-lettered",
+    "A task whose handler raises Reject is dead-lettered, and not tried again.",
+    source=USE,
+    counter_example="dead-lettering.without-an-exchange-it-is-gone",
+)
+def test_a_rejected_task_is_dead_lettered(stage, core):
+    dead = stage.declare()
+    queue = queue_to(dead)
+    worker = core.worker(queue=queue)
+    [task] = stage.publish("reject this", queue=queue)
+
+    claim("the rejected task is dead-lettered, or tried again", lambda: dead.ready() or len(worker.started) > 1)
+
+    assert len(worker.started) == 1, "the rejected task was tried again"
+    [letter] = letters_of(dead, 1)
+    assert (letter.task, letter.deaths[0]["reason"]) == (task, "rejected")
+
+
+# The worker: what it holds
+
+
+@guarantee(
+    "core.one-task-at-a-time",
+    "A worker with prefetch 1 that finds a backlog is given one task of it.",
+    source=TUTORIAL_2.section("fair-dispatch"),
+    counter_example="fair-dispatch.without-prefetch-holds-many",
+)
+def test_a_worker_takes_one_task_of_a_backlog(queue, publish, core):
+    tasks = publish(*(f"hold task {n}" for n in range(1, 11)))
+
+    worker = core.worker(prefetch=1)
+    worker.wait_until_started(tasks[0])
+
+    # The queue sent whatever the subscription allowed before it answers this.
+    held = len(tasks) - queue.ready()
+    assert held == 1, f"with prefetch 1, the worker was given {held} tasks at once"
+
+
+@guarantee(
+    "core.heartbeats-during-a-long-task",
+    "A worker keeps its connection through a task of four heartbeat timeouts, and its ack is accepted.",
+    source=HEARTBEATS.section("heartbeats-interval"),
+    counter_example="connections.busy-worker-is-disconnected",
+)
+def test_heartbeats_go_on_during_a_long_task(stage, queue, publish, core):
+    heartbeat = 1
+    worker = core.worker(heartbeat=heartbeat)
+    [task] = publish("hold a long task")
+    worker.wait_until_started(task)
+    other = stage.client()
+    other.consume(queue.name)
+
+    # The broker gives a silent client up after two to three timeouts.
+    watch(4 * heartbeat, lambda: other.tasks)
+    assert other.tasks == [], "the broker gave the busy worker up, and its task to another"
+    stage.evidence.proof(worker.name, f"worked for {4 * heartbeat} s with a heartbeat timeout of {heartbeat} s")
+
+    worker.finish()
+    claim("the task is done", lambda: worker.done == [task])
+    worker.terminate()
+    assert worker.ends() == 0
+    other.receives(*publish("a task from afterwards"))
+    assert other.tasks == ["a task from afterwards"], "the ack was not accepted"
+
+
+# The worker: how it ends
+
+
+@guarantee(
+    "core.says-when-cancelled",
+    "If its queue is deleted, `workqueue worker` ends with status 1, and says why.",
+    source=CONSUMER_CANCEL.section("overview"),
+)
+def test_the_worker_says_when_its_subscription_was_ended(stage, queue):
+    worker = stage.start("worker", "--queue", queue.name, "--queue-type", stage.queue_type)
+    worker.wait_until_printed(" [*] Waiting for messages. To exit press CTRL+C")
+
+    stage.client().delete(queue.name)
+
+    status = ended(worker)
+    assert status == 1, f"the broker ended its subscription, and it ended with status {status}"
+    assert "the broker ended the subscription" in worker.output
+
+
+@guarantee(
+    "core.says-when-cut-off",
+    "If its connection is lost in the middle of a task, the worker ends with an error, and the task goes to another.",
+    source=RELIABILITY.section("consumer-side"),
+)
+def test_the_worker_says_when_its_connection_was_lost(stage, queue, publish, core):
+    wire = stage.proxy()
+    worker = core.worker(proxy=wire)
+    [task] = publish("hold a task")
+    worker.wait_until_started(task)
+
+    wire.close()
+    stage.evidence.proof("wire", "was cut")
+    worker.finish()
+
+    status = worker.ends()
+    assert (status, worker.error) == (1, "ConnectionLost"), f"its connection was cut, and it ended with status {status}"
+    come_back(stage, queue, task)
+
+
+@guarantee(
+    "core.stop-finishes-the-task-in-hand",
+    "A worker that gets SIGTERM finishes the task in hand, acknowledges it, takes no other, and ends with status 0.",
+    source=USE,
+)
+def test_a_stopped_worker_finishes_the_task_in_hand(queue, publish, core):
+    worker = core.worker()
+    in_hand, waiting = publish("hold a task", "another task")
+    worker.wait_until_started(in_hand)
+
+    worker.terminate()
+    assert worker.status is None, "SIGTERM ended the worker in the middle of its task"
+    worker.finish()
+
+    status = worker.ends()
+    assert status == 0, f"the worker was stopped, and ended with status {status} ({worker.error})"
+    assert worker.done == [in_hand]
+    [left] = queue.drain()
+    assert left.task == waiting
+    assert not left.redelivered, "the broker had sent the other task to a worker that was stopping"
+
+
+@guarantee(
+    "core.stop-hands-back-what-was-not-started",
+    "A worker that gets SIGTERM hands back the tasks that it was given and has not started.",
+    source=USE,
+)
+def test_a_stopped_worker_hands_back_what_it_has_not_started(queue, publish, core):
+    worker = core.worker(prefetch=3)
+    in_hand, *unstarted = publish("hold a task", "a second task", "a third task")
+    worker.wait_until_started(in_hand)
+    barrier("it was given all three", lambda: queue.ready() == 0)
+
+    worker.terminate()
+    worker.finish()
+
+    assert worker.ends() == 0
+    assert worker.done == [in_hand]
+    returned = tasks_of(queue)
+    assert sorted(returned) == sorted(unstarted), f"of {unstarted}, {returned} came back"
+
+
+@guarantee(
+    "core.handing-back-is-no-failure",
+    "A task that a stopped worker hands back does not count as a failure: it has no x-delivery-count afterwards.",
+    source=NACK.section("reject-vs-nack"),
+    queue_types=["quorum"],
+    broken_on=[BrokenOn("quorum", "<4.3", "every return counts as a failure", release_note("4.3.0"))],
+)
+def test_what_a_stopped_worker_hands_back_does_not_count_as_failed(queue, publish, core):
+    worker = core.worker(prefetch=2)
+    in_hand, unstarted = publish("hold a task", "a second task")
+    worker.wait_until_started(in_hand)
+    barrier("it was given both", lambda: queue.ready() == 0)
+
+    worker.terminate()
+    worker.finish()
+    barrier("it has ended", lambda: worker.status is not None)
+
+    [returned] = queue.drain()
+    assert returned.task == unstarted
+    failures = returned.headers.get("x-delivery-count", 0)
+    assert failures == 0, f"a task that was handed back counts as failed: x-delivery-count is {failures}"
+
+
+# The producer
+
+
+@guarantee(
+    "core.messages-are-persistent",
+    "What the producer has sent survives a restart of RabbitMQ.",
+    source=TUTORIAL_2.section("message-durability"),
+    queue_types=["classic"],
+    across="restart",
+    counter_example="durability.transient-message-is-lost",
+)
+def test_messages_of_the_producer_are_persistent(queue, core):
+    producer = core.producer()
+    tasks = [f"task {n}" for n in range(1, 6)]
+    for task in tasks:
+        answer = producer.send(task, queue=queue)
+        assert answer.error == "", answer.why
+    yield
+    kept = tasks_of(queue)
+    assert kept == tasks, f"of {len(tasks)} messages, {len(kept)} survived the restart"
+
+
+@guarantee(
+    "core.send-puts-it-in-the-queue-once",
+    "When send returns, the message is in the queue, once.",
+    source=USE,
+)
+def test_what_was_sent_is_in_the_queue_once(queue, core):
+    producer = core.producer()
+
+    answers = [producer.send(task, queue=queue) for task in ("one", "two", "three")]
+
+    assert [answer.error for answer in answers] == ["", "", ""], answers
+    in_queue = tasks_of(queue)
+    assert in_queue == ["one", "two", "three"], f"in the queue are {in_queue}"
+
+
+@guarantee(
+    "core.refused-is-told",
+    "If the broker refuses a message, as a full queue with x-overflow=reject-publish does, send raises Nacked.",
+    source=LENGTH_LIMIT.section("overflow-behaviour"),
+    counter_example="confirms.full-queue-drops-what-it-confirmed",
+    broken_on=[
+        BrokenOn("quorum", "<3.8.10", "quorum queues refuse x-overflow=reject-publish (406)", release_note("3.8.10"))
+    ],
+)
+def test_a_message_that_was_refused_is_told(stage, core):
+    with promised("a queue can refuse publishes when it is full"):
+        queue = stage.declare(x_max_length=2, x_overflow="reject-publish")
+    producer, reader = core.producer(), stage.client()
+
+    # A quorum queue may take a few more than its limit before it refuses.
+    errors = []
+    while not any(errors) and len(errors) < 200:
+        errors.append(producer.send(f"task {len(errors) + 1}", queue=queue).error)
+
+    told = len(errors) - 1
+    assert any(errors), f"{len(errors)} sends to a queue for 2 returned: that it refused some was not told"
+    assert errors[-1] == "Nacked"
+    reader.consume(queue.name)
+    reader.receives(*(f"task {n}" for n in range(1, told + 1)))
+    assert len(reader.tasks) == told, f"send returned {told} times, and {len(reader.tasks)} were in the queue"
+
+
+@guarantee(
+    "core.unroutable-is-told",
+    "If there is no queue for a message, send raises Unroutable, and the next message is fine.",
+    source=PUBLISHERS.section("unroutable"),
+    counter_example="consumers.publish-to-missing-queue-vanishes",
+)
+def test_a_message_without_a_queue_is_told(queue, core):
+    producer = core.producer()
+
+    vanished = producer.send("a task", queue=f"{queue.name}-misspelt")
+    taken = producer.send("another task", queue=queue)
+
+    assert vanished.error == "Unroutable", f"no queue took it, and send ended with {vanished.error or 'success'}"
+    assert taken.error == "", taken.why
+    assert tasks_of(queue) == ["another task"]
+
+
+@guarantee(
+    "core.unconfirmed-is-unknown",
+    "If the confirmation of a message is lost, send does not return as if it had come: it raises OutcomeUnknown.",
+    source=RELIABILITY.section("publisher-side"),
+    counter_example="confirms.lost-confirm-leads-to-a-duplicate",
+)
+def test_a_message_without_a_confirmation_is_not_reported_as_sent(stage, queue, core):
+    wire = stage.proxy()
+    producer = core.producer(proxy=wire, confirm_timeout=0.5)
+
+    assert wire.lose_answers() == 1
+    answer = producer.send("a task", queue=queue)
+
+    assert answer.error == "OutcomeUnknown", f"no confirm came, and send ended with {answer.error or 'success'}"
+    claim("the broker has it", lambda: queue.ready() == 1)
+
+
+@guarantee(
+    "core.close-waits-for-confirms",
+    "A producer that is closed waits until all that it has sent is confirmed.",
+    source=CONFIRMS_GUIDE,
+)
+def test_closing_waits_for_confirms(queue, core):
+    producer = core.producer()
+
+    outcomes = producer.burst("task", 500, queue=queue)
+
+    unconfirmed = sum(outcome != "" for outcome in outcomes)
+    assert unconfirmed == 0, f"when close returned, {unconfirmed} of {len(outcomes)} were not confirmed"
+    assert tasks_of(queue) == [f"task {n}" for n in range(1, 501)]

@@ -1,0 +1,118 @@
+"""Mistakes of a producer."""
+
+from typing import Any
+
+from pika.channel import Channel
+
+from workqueue import producer as producers
+from workqueue.guarantee.mutants._mutant import Made, Method, Mutant, replace
+from workqueue.producer import Producer, _Session
+from workqueue.queue import Queue
+
+
+def _transient(made: Made) -> None:
+    def around(original: Method) -> Method:
+        def properties(**described: Any) -> Any:
+            made()
+            return original(**described | {"delivery_mode": 1})
+
+        return properties
+
+    replace(producers, "Properties", around)
+
+
+def _no_confirm(made: Made) -> None:
+    def confirm_delivery(_: Channel, __: Method, callback: Method) -> None:
+        callback(None)  # as if the broker had been asked
+
+    def around_flush(original: Method) -> Method:
+        def flush(session: _Session) -> None:
+            made()
+            original(session)
+            session._on_confirm(True, 0, True)  # what is written counts as done
+
+        return flush
+
+    replace(Channel, "confirm_delivery", lambda _: confirm_delivery)
+    replace(_Session, "_flush", around_flush)
+
+
+def _nack_taken_for_ack(made: Made) -> None:
+    def around(original: Method) -> Method:
+        def on_confirm(session: _Session, is_ack: bool, tag: int, multiple: bool) -> None:
+            if not is_ack:
+                made()
+            original(session, True, tag, multiple)
+
+        return on_confirm
+
+    replace(_Session, "_on_confirm", around)
+
+
+def _send_without_waiting(made: Made) -> None:
+    def send(producer: Producer, *message: Any, **described: Any) -> None:
+        made()
+        producer.send_async(*message, **described)
+
+    replace(Producer, "send", lambda _: send)
+
+
+def _mandatory_off(made: Made) -> None:
+    def around(original: Method) -> Method:
+        def basic_publish(channel: Channel, *message: Any, mandatory: bool) -> None:
+            if mandatory:
+                made()
+            original(channel, *message, mandatory=False)
+
+        return basic_publish
+
+    replace(Channel, "basic_publish", around)
+
+
+def _returns_ignored(made: Made) -> None:
+    replace(_Session, "_on_return", lambda _: lambda *_: made())
+
+
+def _text_as_ascii(made: Made) -> None:
+    def around(original: Method) -> Method:
+        def send(producer: Producer, queue: Queue | str, body: bytes, **described: Any) -> None:
+            made()
+            original(producer, queue, body.decode().encode("ascii", "replace"), **described)
+
+        return send
+
+    replace(Producer, "send", around)
+
+
+def _send_twice(made: Made) -> None:
+    def around(original: Method) -> Method:
+        def send(producer: Producer, *message: Any, **described: Any) -> None:
+            made()
+            original(producer, *message, **described)
+            original(producer, *message, **described)
+
+        return send
+
+    replace(Producer, "send", around)
+
+
+def _close_without_waiting(made: Made) -> None:
+    def close(session: _Session, _: float) -> None:
+        made()
+        session.link.close()
+
+    replace(_Session, "close", lambda _: close)
+
+
+PRODUCERS = (
+    Mutant("transient-message", "Messages are published with delivery mode 1.", _transient),
+    Mutant("no-confirm", "Messages are published without confirms; what is written counts as taken.", _no_confirm),
+    Mutant("nack-taken-for-ack", "Any answer of the broker counts as a confirmation.", _nack_taken_for_ack),
+    Mutant("send-without-waiting", "send returns without waiting for the confirmation.", _send_without_waiting),
+    Mutant("mandatory-off", "Messages are published without the mandatory flag.", _mandatory_off),
+    Mutant("returns-ignored", "Messages that the broker returns are not looked at.", _returns_ignored),
+    Mutant("text-as-ascii", "Letters beyond ASCII become question marks.", _text_as_ascii),
+    Mutant("send-twice", "To be safe, each message is sent twice.", _send_twice),
+    Mutant("close-without-waiting", "close does not wait for outstanding confirmations.", _close_without_waiting),
+)
+"""Every mistake of a producer."""

@@ -1,0 +1,209 @@
+"""Mistakes of a worker in what it answers to a delivery, and when."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from pika.channel import Channel
+
+from workqueue._io import Consumer
+from workqueue.guarantee.mutants._mutant import Made, Method, Mutant, replace
+from workqueue.message import Message
+from workqueue.worker import Worker
+
+_SETTLEMENTS = ("ack", "reject", "hand_back")
+_NEXT_DELIVERY = 5.0  # seconds to wait for it
+_TAKES_ALL = 0  # as a delivery tag with multiple: all that were delivered so far
+
+
+def _settles_nothing() -> None:
+    for name in _SETTLEMENTS:
+        replace(Consumer, name, lambda _: lambda *_, **__: None)
+
+
+def _auto_ack(made: Made) -> None:
+    def around(original: Method) -> Method:
+        def basic_consume(channel: Channel, *subscription: Any, **options: Any) -> Any:
+            made()
+            return original(channel, *subscription, auto_ack=True, **options)
+
+        return basic_consume
+
+    replace(Channel, "basic_consume", around)
+    _settles_nothing()
+
+
+def _ack_before_work(made: Made) -> None:
+    ack = Consumer.ack
+    _settles_nothing()
+
+    def around(original: Method) -> Method:
+        def handle(worker: Worker, consumer: Consumer, tag: int, message: Message) -> None:
+            ack(consumer, tag)
+            _wait_for_the_broker(consumer)
+            made()
+            original(worker, consumer, tag, message)
+
+        return handle
+
+    replace(Worker, "_handle", around)
+
+
+def _wait_for_the_broker(consumer: Consumer) -> None:
+    # So that a mistake does not depend on whether the I/O thread comes to write before the worker is killed.
+    def ask(answer: "Future[None]") -> None:
+        consumer._channel.flow(True, lambda _: answer.set_result(None))
+
+    consumer._link.ask(ask)
+
+
+def _ack_twice(made: Made) -> None:
+    def around(original: Method) -> Method:
+        def ack(consumer: Consumer, tag: int) -> None:
+            made()
+            original(consumer, tag)
+            original(consumer, tag)
+            _wait_for_the_broker(consumer)
+
+        return ack
+
+    replace(Consumer, "ack", around)
+
+
+def _settles_otherwise(method: str, settle: Callable[[Consumer, int], None], made: Made, **when: bool) -> None:
+    """Have a method of Consumer settle in another way, if it is called with these options."""
+
+    def around(original: Method) -> Method:
+        def settlement(consumer: Consumer, tag: int, **options: bool) -> None:
+            if options == when:
+                made()
+                consumer._link.call_soon(lambda: settle(consumer, tag))
+            else:
+                original(consumer, tag, **options)
+
+        return settlement
+
+    replace(Consumer, method, around)
+
+
+def _settling(name: str, mistake: str, method: str, settle: Callable[[Any, int], None], **when: bool) -> Mutant:
+    """A mutant whose consumer settles in another way; ``settle`` gets the channel and the delivery tag."""
+
+    def apply(made: Made) -> None:
+        _settles_otherwise(method, lambda consumer, tag: settle(consumer._channel, tag), made, **when)
+
+    return Mutant(name, mistake, apply)
+
+
+class _Uncancelled:
+    """A consumer that is not cancelled yet."""
+
+    def __init__(self, consumer: Consumer, made: Made) -> None:
+        self._consumer = consumer
+        self._made = made
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._consumer, name)
+
+    def cancel(self) -> None:
+        self._made()
+
+
+def _settle_before_cancel(made: Made) -> None:
+    def around(original: Method) -> Method:
+        def handle(worker: Worker, consumer: Consumer, tag: int, message: Message) -> None:
+            original(worker, _Uncancelled(consumer, made), tag, message)
+            # So that it does not depend on which of the two the broker sees first. One item is the request to stop.
+            deadline = time.monotonic() + _NEXT_DELIVERY
+            while worker._ending() and worker._inbox.qsize() < 2 and time.monotonic() < deadline:
+                time.sleep(0.01)
+
+        return handle
+
+    replace(Worker, "_handle", around)
+
+
+SETTLEMENTS = (
+    Mutant("auto-ack", "Tasks are acknowledged automatically, as soon as they are sent.", _auto_ack),
+    Mutant("ack-before-work", "A task is acknowledged before the work is done.", _ack_before_work),
+    _settling("ack-forgotten", "A task that is done is not acknowledged.", "ack", lambda *_: None),
+    _settling(
+        "ack-everything",
+        "The acknowledgement of one task is for all that were delivered.",
+        "ack",
+        lambda channel, _: channel.basic_ack(_TAKES_ALL, multiple=True),
+    ),
+    _settling(
+        "ack-of-another-task",
+        "The task after the one that is done is acknowledged.",
+        "ack",
+        lambda channel, tag: channel.basic_ack(tag + 1),
+    ),
+    _settling(
+        "ack-on-another-channel",
+        "A task that is done is acknowledged on another channel than that on which it came.",
+        "ack",
+        lambda channel, tag: channel.connection.channel(on_open_callback=lambda other: other.basic_ack(tag)),
+    ),
+    Mutant("ack-twice", "A task that is done is acknowledged twice.", _ack_twice),
+    _settling(
+        "ack-on-failure",
+        "A task that failed is acknowledged.",
+        "reject",
+        lambda channel, tag: channel.basic_ack(tag),
+        requeue=True,
+    ),
+    _settling(
+        "requeue-off",
+        "A task that failed is rejected without requeueing it.",
+        "reject",
+        lambda channel, tag: channel.basic_reject(tag, requeue=False),
+        requeue=True,
+    ),
+    _settling(
+        "nack-where-reject-is-due",
+        "A task that failed is handed back with basic.nack, which RabbitMQ 4.3 does not count as a failure.",
+        "reject",
+        lambda channel, tag: channel.basic_nack(tag, requeue=True),
+        requeue=True,
+    ),
+    _settling(
+        "ack-on-reject",
+        "A task that was rejected for good is acknowledged.",
+        "reject",
+        lambda channel, tag: channel.basic_ack(tag),
+        requeue=False,
+    ),
+    _settling(
+        "requeue-on-reject",
+        "A task that was rejected for good is requeued.",
+        "reject",
+        lambda channel, tag: channel.basic_reject(tag, requeue=True),
+        requeue=False,
+    ),
+    Mutant(
+        "settle-before-cancel",
+        "A worker that is stopped settles its task before it ends its subscription.",
+        _settle_before_cancel,
+    ),
+    _settling(
+        "stop-acks-the-rest",
+        "A worker that is stopped acknowledges what it has not started.",
+        "hand_back",
+        lambda channel, tag: channel.basic_ack(tag),
+    ),
+    _settling(
+        "stop-drops-the-rest",
+        "A worker that is stopped rejects what it has not started, without requeueing it.",
+        "hand_back",
+        lambda channel, tag: channel.basic_reject(tag, requeue=False),
+    ),
+    _settling(
+        "stop-fails-the-rest",
+        "A worker that is stopped hands back what it has not started with basic.reject, as if it had failed.",
+        "hand_back",
+        lambda channel, tag: channel.basic_reject(tag, requeue=True),
+    ),
+)
+"""Every mistake of settlement."""
