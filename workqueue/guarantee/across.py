@@ -149,5 +149,6 @@ def _wait_until_settled(stages: Sequence[Stage]) -> None:
 def scene_of(function: Any, broker: Broker, queue_type: str, *, at_once: bool, liar: Caught | None = None) -> Scene:
     """A scene for a spec declared with ``across=``, not yet prepared; behind a liar, if it is one for a proof."""
     resources = contextlib.ExitStack()
-    stage = Stage(resources.enter_context(behind(broker, liar)), queue_type, Evidence())
+    seen = resources.enter_context(behind(broker, liar))
+    stage = Stage(seen, queue_type, Evidence(), mutant=None if liar is None else liar.mutant)
     return Scene(function.workqueue_generator, stage, resources, at_once=at_once)

@@ -23,8 +23,6 @@ Listener = Callable[["Group", Cell], None]
 
 _POLL = 0.05
 _STDERR_LINES = 30
-_PATIENCE = "4"
-"""Seconds that a spec waits behind a liar."""
 _STALLED = 300.0
 """Seconds without any event after which a process is given up: every wait in a spec ends long before."""
 
@@ -161,10 +159,6 @@ class _Run:
         env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
         # Other people's plugins have no business here; the broker goes through the environment: it may hold a password.
         env |= {"WORKQUEUE_BROKER": self.group.spec, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-        if self.group.proves:
-            # A liar is often caught by what does not come, so this is what most of the time goes into. An honest
-            # broker has the specs' own patience.
-            env.setdefault("WORKQUEUE_PATIENCE", _PATIENCE)
         with self._output.open("wb") as output:
             self._child = get_warden().spawn(
                 argv, env=env, cwd=Path.cwd(), stdout=output.fileno(), stderr=output.fileno()

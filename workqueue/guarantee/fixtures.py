@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from workqueue.guarantee.proving import SEEN
+from workqueue.guarantee.proving import STAGE
 
 if TYPE_CHECKING:
     from workqueue.broker import Broker
@@ -84,7 +84,8 @@ def workqueue_stage(
     if (entry := of(request.function)) is not None:
         _require(workqueue_broker, entry.needs)
     with behind(workqueue_broker, workqueue_liar) as broker, limited(broker):
-        stage = Stage(broker, workqueue_queue_type, Evidence())
+        mutant = None if workqueue_liar is None else workqueue_liar.mutant
+        stage = Stage(broker, workqueue_queue_type, Evidence(), mutant=mutant)
         _tell_the_report(request, stage)
         yield stage
         stage.close()
@@ -168,4 +169,4 @@ def _waiting_for_the_same(request: pytest.FixtureRequest, broker: "Broker", faul
 def _tell_the_report(request: pytest.FixtureRequest, stage: "Stage") -> None:
     request.node.stash[EVIDENCE] = stage.evidence
     request.node.stash[LOG_MARK] = stage.log_mark
-    request.node.stash[SEEN] = stage.broker
+    request.node.stash[STAGE] = stage

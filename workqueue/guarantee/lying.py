@@ -4,6 +4,7 @@ import contextlib
 import threading
 import urllib.parse
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from workqueue.broker import Broker
 from workqueue.guarantee.proof import Caught
@@ -14,6 +15,9 @@ from workqueue.wire.proxy import Proxy
 #: Seconds that a spec may take under a liar before its connections are cut: it may wait for an answer that was
 #: swallowed, and has no reason to stop waiting.
 LIMIT = 15.0
+
+if TYPE_CHECKING:
+    from workqueue.guarantee.stage import Stage
 
 
 class LyingBroker(Broker):
@@ -73,7 +77,7 @@ class LyingBroker(Broker):
 @contextlib.contextmanager
 def behind(broker: Broker, liar: Caught | None) -> Iterator[Broker]:
     """The broker as it is to be seen: itself, or behind a liar for a while."""
-    if liar is None:
+    if liar is None or liar.mutant is not None:
         yield broker
         return
     with LyingBroker(broker, liar.by) as lying:
@@ -93,3 +97,10 @@ def limited(broker: Broker) -> Iterator[None]:
     finally:
         timer.cancel()
         timer.join()
+
+
+def lies_told(stage: "Stage") -> int:
+    """How often a stage's liar lied, or its mutant made its mistake."""
+    if isinstance(stage.broker, LyingBroker):
+        return stage.broker.liar.lies
+    return stage.core.mistakes

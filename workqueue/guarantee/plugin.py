@@ -5,6 +5,7 @@ spec or a fixture is used.
 """
 
 import json
+import os
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ __all__ = [
 CELL = "workqueue"
 
 _LOG_LINES = 40
+_PATIENCE_WITH_LIARS = "4"  # seconds
 
 _RAISED = pytest.StashKey[tuple[BaseException | None, bool, float]]()
 _SKIPPED = pytest.StashKey[bool]()
@@ -57,6 +59,10 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if config.option.workqueue_prove:
+        # A liar is often caught by what does not come, so this is what most of the time goes into. It is read when
+        # the first spec is; an honest broker has the specs' own patience.
+        os.environ.setdefault("WORKQUEUE_PATIENCE", _PATIENCE_WITH_LIARS)
     if not hasattr(config, "workerinput"):
         collector = Collector(settings.Settings.of(config).events)
         config.stash[_COLLECTOR] = collector

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from workqueue.guarantee.expectation import QUEUE_TYPES
+from packaging.specifiers import SpecifierSet
+
+from workqueue.guarantee.expectation import QUEUE_TYPES, parse_version
 from workqueue.guarantee.verdict import Verdict
 
 PROVEN, BLIND, UNKNOWN, NOT_NEEDED = "proven", "blind", "unknown", "not needed"
@@ -15,16 +17,28 @@ class Caught:
     :param by: the name of a liar (`workqueue.wire.liars`), or ``mutant:`` and the name of a mutant.
     :param saying: a part of the reason; that the spec fails for another reason proves nothing.
     :param on: the queue types for which that is so.
+    :param versions: the RabbitMQ versions on which it is a lie (or a mistake) at all, as a :pep:`440` specifier set.
     """
 
     by: str
     saying: str
     on: tuple[str, ...] = QUEUE_TYPES
+    versions: str = ""
+
+    @property
+    def mutant(self) -> str | None:
+        """The name of the mutant, if it is one."""
+        kind, _, name = self.by.rpartition(":")
+        return name if kind == "mutant" else None
+
+    def is_a_lie_on(self, version: str) -> bool:
+        """Whether a broker of this version leaves it anything to lie about."""
+        return SpecifierSet(self.versions).contains(parse_version(version), prereleases=True)
 
 
-def caught(by: str, saying: str, *, on: str | None = None) -> Caught:
+def caught(by: str, saying: str, *, on: str | None = None, versions: str = "") -> Caught:
     """Declare a proof; see `Caught`."""
-    return Caught(by, saying, QUEUE_TYPES if on is None else (on,))
+    return Caught(by, saying, QUEUE_TYPES if on is None else (on,), versions)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from workqueue.broker import Broker  # noqa: F401 - in a string below
     from workqueue.guarantee.catalogue import Guarantee
+    from workqueue.guarantee.stage import Stage  # noqa: F401 - in a string below
 
 #: The name under which a report carries its proof; xdist sends it along.
 PROOF = "workqueue-proof"
 
-#: Where the fixtures leave the broker as the spec sees it: itself, or behind a liar.
-SEEN = pytest.StashKey["Broker"]()
+#: Where the fixtures leave the stage, which knows how often it was lied to.
+STAGE = pytest.StashKey["Stage"]()
 
 _LIAR = "workqueue_liar"
 
@@ -44,17 +44,19 @@ def proof_of(item: pytest.Function, cell: dict[str, Any]) -> dict[str, Any]:
 
     :param cell: the run's cell.
     """
-    from workqueue.guarantee.lying import LyingBroker
+    from workqueue.guarantee.lying import lies_told
     from workqueue.guarantee.proof import NOT_NEEDED, Proof, judge_proof
     from workqueue.guarantee.verdict import Verdict
 
     declared: Any = item.callspec.params[_LIAR]
-    seen = item.stash.get(SEEN, None)
-    lies = seen.liar.lies if isinstance(seen, LyingBroker) else 0
+    stage = item.stash.get(STAGE, None)
+    lies = 0 if stage is None else lies_told(stage)
     if cell["verdict"] == Verdict.NOT_APPLICABLE:
         outcome, why = NOT_NEEDED, cell["reason"]
     elif cell["expected"] == Verdict.BROKEN:
         outcome, why = NOT_NEEDED, f"it is broken here without a liar: {cell['because']}"
+    elif stage is not None and not declared.is_a_lie_on(stage.broker.about.version):
+        outcome, why = NOT_NEEDED, f"{declared.by} is no lie on {stage.broker.about.version}"
     else:
         outcome, why = judge_proof(declared, Verdict(cell["verdict"]), cell["reason"], lies)
     proof = Proof(

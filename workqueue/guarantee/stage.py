@@ -36,7 +36,7 @@ from workqueue.wire.proxy import Proxy
 class Stage:
     """What a spec has to work with. The parameters of a spec are the names of what is public here."""
 
-    def __init__(self, broker: Broker, queue_type: str, evidence: Evidence) -> None:
+    def __init__(self, broker: Broker, queue_type: str, evidence: Evidence, *, mutant: str | None = None) -> None:
         self.broker = broker
         self.queue_type = queue_type
         self.evidence = evidence
@@ -45,8 +45,8 @@ class Stage:
         self._resources = contextlib.ExitStack()
         self._control: blocking.BlockingConnection | None = None
         self._cast = 0
-        #: The mistake, one of `workqueue.guarantee.mutants.MUTANTS`, that the core has in what is started from now on.
-        self.mutant: str | None = None
+        #: The mistake, one of `workqueue.guarantee.mutants.MUTANTS`, that the core has in all that is started here.
+        self.mutant = mutant
         #: When the latest queue was declared: a :func:`time.monotonic` reading.
         self.declared_at = 0.0
 
