@@ -57,6 +57,11 @@ def test_a_lost_connection_is_no_refusal():
         raise ConnectionClosedByBroker(320, "shutdown")
 
 
+def test_a_refusal_that_costs_the_whole_connection_is_another():
+    with pytest.raises(Broken, match="the whole connection was closed"), refused("another type", 406, "x-queue-type"):
+        raise ConnectionClosedByBroker(406, "inequivalent arg 'x-queue-type'")
+
+
 def test_a_lost_connection_that_was_promised_is_fine():
     with disconnected("transient queues", 541, "deprecated"):
         raise ConnectionClosedByBroker(541, "INTERNAL_ERROR - this feature is deprecated")

@@ -112,6 +112,8 @@ def _closed(
         if error.reply_code != code or saying not in error.reply_text:
             raise Broken(f"{promise}: refused, but with {error.reply_code} {error.reply_text!r}") from error
     except other as error:
+        if error.reply_code != code:
+            raise  # something else happened to it
         closed = "channel alone" if other is ChannelClosedByBroker else "whole connection"
         raise Broken(f"{promise}: refused, but the {closed} was closed: {error!r}") from error
     else:
