@@ -1,0 +1,208 @@
+"""Lies about queues that are there: their names, what they hold, and what is done to them."""
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pika.spec import Basic, BasicProperties, Queue
+
+from workqueue.wire.frames import Command
+from workqueue.wire.liar import Liar, from_broker, from_client
+from workqueue.wire.session import Channel, Side
+
+
+class RenamesQueues(Liar):
+    name = "renames-queues"
+    does = "answers with another name than the queue has"
+
+    @from_broker(Queue.DeclareOk)
+    def declared(self, channel: Channel, command: Command) -> Iterable[Command]:
+        self.lie()
+        command.method.queue = f"not-{command.method.queue}"
+        return [command.changed()]
+
+
+class Miscounts(Liar):
+    name = "miscounts"
+    does = "tells one message, and one consumer, more than there are"
+
+    @from_broker(Queue.DeclareOk, Queue.PurgeOk, Queue.DeleteOk)
+    def counted(self, channel: Channel, command: Command) -> Iterable[Command]:
+        self.lie()
+        command.method.message_count += 1
+        if isinstance(command.method, Queue.DeclareOk):
+            command.method.consumer_count += 1
+        return [command.changed()]
+
+    def ctl(self, run: Callable[..., str], *command: str) -> str:
+        output = run(*command)
+        if not command[0].startswith("list_"):
+            return output
+        self.lie()
+        return "\n".join("\t".join(map(_one_more, line.split("\t"))) for line in output.splitlines())
+
+
+def _one_more(column: str) -> str:
+    return str(int(column) + 1) if column.isdigit() else column
+
+
+class CountsNothing(Liar):
+    name = "counts-nothing"
+    does = "says of every queue that it is empty, and that nobody consumes from it"
+
+    @from_broker(Queue.DeclareOk, Queue.PurgeOk, Queue.DeleteOk)
+    def counted(self, channel: Channel, command: Command) -> Iterable[Command]:
+        method = command.method
+        if method.message_count or getattr(method, "consumer_count", 0):
+            self.lie()
+        method.message_count = 0
+        if isinstance(method, Queue.DeclareOk):
+            method.consumer_count = 0
+        return [command.changed()]
+
+    def ctl(self, run: Callable[..., str], *command: str) -> str:
+        output = run(*command)
+        if not command[0].startswith("list_"):
+            return output
+        self.lie()
+        return "\n".join("\t".join(map(_none, line.split("\t"))) for line in output.splitlines())
+
+
+def _none(column: str) -> str:
+    return "0" if column.isdigit() else column
+
+
+class ListsNothing(Liar):
+    name = "lists-nothing"
+    does = "has rabbitmqctl print nothing"
+
+    def ctl(self, run: Callable[..., str], *command: str) -> str:
+        output = run(*command)
+        if not command[0].startswith("list_"):
+            return output
+        self.lie()
+        return ""
+
+
+class ShufflesColumns(Liar):
+    name = "shuffles-columns"
+    does = "has rabbitmqctl print the columns in another order"
+
+    def ctl(self, run: Callable[..., str], *command: str) -> str:
+        output = run(*command)
+        if not command[0].startswith("list_"):
+            return output
+        self.lie()
+        return "\n".join("\t".join(line.split("\t")[::-1]) for line in output.splitlines())
+
+
+class MisreadsPolicies(Liar):
+    name = "misreads-policies"
+    does = "accepts policies, and applies a thousand times what they say"
+
+    def ctl(self, run: Callable[..., str], *command: str) -> str:
+        if command[0] != "set_policy":
+            return run(*command)
+        self.lie()
+        return run(*(_thousandfold(each) if each.startswith("{") else each for each in command))
+
+
+def _thousandfold(definition: str) -> str:
+    keys = json.loads(definition)
+    return json.dumps({key: value * 1000 if isinstance(value, int) else value for key, value in keys.items()})
+
+
+class _Pretends(Liar):
+    """Answers in the place of the broker, which never hears of it."""
+
+    def pretend(self, channel: Channel, command: Command, answer: Any) -> Iterable[Command]:
+        self.lie()
+        if not getattr(command.method, "nowait", False):
+            channel.send(Side.CLIENT, answer)
+        return []
+
+
+class IgnoresPurge(_Pretends):
+    name = "ignores-purge"
+    does = "answers a purge, and removes nothing"
+
+    @from_client(Queue.Purge)
+    def purge(self, channel: Channel, command: Command) -> Iterable[Command]:
+        return self.pretend(channel, command, Queue.PurgeOk(0))
+
+
+class BuriesTheDeleted(Liar):
+    name = "buries-the-deleted"
+    does = "dead-letters a message when its queue is deleted"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._graves: dict[str, tuple[str, str]] = {}
+
+    @from_client(Queue.Declare)
+    def declare(self, channel: Channel, command: Command) -> Iterable[Command]:
+        arguments = command.method.arguments or {}
+        if (exchange := arguments.get("x-dead-letter-exchange")) is not None:
+            name = command.method.queue
+            self._graves[name] = (exchange, arguments.get("x-dead-letter-routing-key", name))
+        return [command]
+
+    @from_client(Queue.Delete)
+    def delete(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if (grave := self._graves.get(command.method.queue)) is None:
+            return [command]
+        self.lie()
+        properties = BasicProperties(delivery_mode=2)
+        return [Command(channel.number, Basic.Publish(0, *grave), properties, b"deleted"), command]
+
+
+class IgnoresBindings(_Pretends):
+    name = "ignores-bindings"
+    does = "answers a binding, and binds nothing"
+
+    @from_client(Queue.Bind)
+    def bind(self, channel: Channel, command: Command) -> Iterable[Command]:
+        return self.pretend(channel, command, Queue.BindOk())
+
+
+class IgnoresConditions(Liar):
+    name = "ignores-conditions"
+    does = "deletes a queue although it is used, or not empty"
+
+    @from_client(Queue.Delete)
+    def delete(self, channel: Channel, command: Command) -> Iterable[Command]:
+        method = command.method
+        if method.if_unused or method.if_empty:
+            self.lie()
+        method.if_unused = method.if_empty = False
+        return [command.changed()]
+
+
+class CreatesWhatIsMissing(Liar):
+    name = "creates-what-is-missing"
+    does = "creates a queue that somebody only asks for, publishes to, or consumes from"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known: set[str] = set()
+
+    @from_client(Queue.Declare)
+    def declare(self, channel: Channel, command: Command) -> Iterable[Command]:
+        return [*self._created(channel, command.method.queue, command.method.passive), command]
+
+    @from_client(Basic.Consume, Basic.Get)
+    def use(self, channel: Channel, command: Command) -> Iterable[Command]:
+        return [*self._created(channel, command.method.queue), command]
+
+    @from_client(Basic.Publish)
+    def publish(self, channel: Channel, command: Command) -> Iterable[Command]:
+        return [*self._created(channel, command.method.routing_key, not command.method.exchange), command]
+
+    def _created(self, channel: Channel, queue: str, wanted: bool = True) -> Iterable[Command]:
+        if queue in self._known:
+            return []
+        self._known.add(queue)
+        if not wanted:
+            return []
+        self.lie()
+        return [Command(channel.number, Queue.Declare(queue=queue, durable=True, nowait=True))]
