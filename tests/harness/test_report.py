@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from workqueue.report import document, terminal
+from workqueue.report import document, proofs, terminal
 from workqueue.report.document import Planned
 
 STARTED = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -31,11 +31,12 @@ def cell(verdict="holds", *, expected="holds", slug="a.b", queue_type="classic",
     }
 
 
-def report(*cells, missing=(), complete=True):
+def report(*cells, missing=(), complete=True, proven=None):
     planned = [Planned(each["slug"], each["broker"], each["queue_type"]) for each in cells]
     planned += missing
     reasons = dict.fromkeys(missing, "the broker was lost")
-    return document.build(planned, cells, reasons, started=STARTED, complete=complete)
+    proven = proofs.section([], None, {}) if proven is None else proven
+    return document.build(planned, cells, reasons, started=STARTED, complete=complete, proven=proven)
 
 
 @pytest.mark.parametrize(

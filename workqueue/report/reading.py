@@ -42,14 +42,7 @@ def check(report: Any) -> None:
         raise NotAReport("is not a report of workqueue verify")
     if report["schema"] != SCHEMA or isinstance(report["schema"], bool):
         raise NotAReport(f"has schema {report['schema']!r}; this version reads {SCHEMA}")
-    for name, kind in (
-        ("planned", list),
-        ("cells", list),
-        ("brokers", dict),
-        ("tool", dict),
-        ("finished", str),
-        ("proofs", dict),
-    ):
+    for name, kind in (("planned", list), ("cells", list), ("brokers", dict), ("tool", dict), ("finished", str)):
         if not isinstance(report.get(name), kind):
             raise NotAReport(f"is damaged: its {name!r} is missing or of the wrong kind")
     for cell in report["cells"]:
