@@ -68,6 +68,24 @@ def test_a_returned_message_is_unroutable_although_the_broker_acks_it():
     assert nothing is None
 
 
+def test_a_refusal_names_the_queue_and_the_message():
+    [(_, error)] = a_window_with(1).confirmed(1, multiple=False, is_ack=False)
+
+    assert str(error) == "the broker refused a message for queue 'task_queue'"
+    assert error.message_id == "m1"
+
+
+def test_a_return_without_an_id_is_of_no_message_even_if_one_has_an_empty_id():
+    window = ConfirmWindow(1)
+    publish = a_publish("")
+    window.reserve(publish)
+    window.sent(publish)
+
+    window.returned(None, "312 NO_ROUTE")
+
+    assert outcomes(window.confirmed(1, multiple=False, is_ack=True)) == {"": None}
+
+
 @pytest.mark.parametrize("stranger", ["m99", "", None])
 def test_a_return_of_a_message_that_is_not_in_the_window_changes_nothing(stranger):
     window = a_window_with(1)
@@ -94,7 +112,8 @@ def test_a_lost_connection_leaves_the_outcome_of_the_rest_unknown_sent_or_not():
     lost = window.lost("the network failed")
 
     assert outcomes(lost) == dict.fromkeys(("m2", "m3", "not sent yet"), OutcomeUnknown)
-    assert all("the network failed" in str(error) for _, error in lost)
+    assert all(str(error) == "not confirmed: the network failed" for _, error in lost)
+    assert all(error.message_id == publish.message_id for publish, error in lost)
     assert len(window) == 0
     assert window.confirmed(3, multiple=True, is_ack=True) == []
 

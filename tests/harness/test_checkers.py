@@ -220,6 +220,16 @@ FAULTY = {
         """,
         {"overtaken": ["b"]},
     ),
+    "one that has no place comes before one that is overtaken": (
+        """
+        P published a b c
+        P was-confirmed a b c
+        A got-again a
+        A got c b
+        A did a b c
+        """,
+        {"overtaken": ["b"], "falsely_marked": ["a"]},
+    ),
     "the last comes first": (
         """
         P published a b c
@@ -254,6 +264,13 @@ EXPLICABLE = {
         P published a
         A got a
         A did a
+        """,
+        {"recovered": ["a"], "indeterminate": ["a"]},
+    ),
+    "it was unconfirmed, and the worker dies that has it": (
+        """
+        P published a
+        A got a
         """,
         {"recovered": ["a"], "indeterminate": ["a"]},
     ),

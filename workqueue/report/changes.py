@@ -61,7 +61,7 @@ def show(comparison: Comparison, console: Console) -> None:
             continue
         console.print(f"\n[{_STYLES.get(kind, 'bold')}]{title}[/]", highlight=False)
         for change, queue_types in _by_queue_type(changes):
-            _line(console, f"  {change.slug}  {queue_types}  {_step(change)}{_mark(change, comparison)}")
+            _line(console, f"  {change.slug} {queue_types} {_step(change)}{_mark(change, comparison)}")
             for line in _details(change):
                 _line(console, f"      {line}")
             if change.read is not None:
