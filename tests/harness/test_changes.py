@@ -47,7 +47,7 @@ OF_EACH_KIND = compared(
 
 
 def shown(comparison):
-    console = Console(record=True, width=60, file=io.StringIO(), force_terminal=True, color_system="standard")
+    console = Console(record=True, width=40, file=io.StringIO(), force_terminal=True, color_system="standard")
     changes.show(comparison, console)
     return console
 
