@@ -170,6 +170,27 @@ Note: They were made by different versions.
     assert changes.to_markdown(OF_EACH_KIND) == expected
 
 
+def test_kinds_of_which_there_are_none_are_left_out_and_what_comes_after_them_is_not():
+    few = compared(untold(), a_change(Kind.ADDED, "a.new", before="-", after="holds"))
+
+    text, page = shown(few).export_text(), changes.to_markdown(few)
+
+    assert [title for title in ("Lost", "Unknown", "Removed", "Gained", "Added") if f"\n{title}" in text] == [
+        "Unknown",
+        "Added",
+    ]
+    assert [line for line in page.splitlines() if line.startswith("## ")] == [
+        "## Unknown: one side says nothing",
+        "## Added: checked after, not before",
+    ]
+
+
+def test_in_markdown_the_reason_follows_what_is_known():
+    page = changes.to_markdown(compared(lost(because="It is gone.", reason="1 task was lost")))
+
+    assert "| after: It is gone. 1 task was lost |\n" in page
+
+
 def test_in_markdown_what_others_say_is_escaped():
     sides = Side("a|b", "4_0", {}), Side("c`d", "4*3", {})
     page = changes.to_markdown(
