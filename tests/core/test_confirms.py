@@ -118,11 +118,16 @@ def test_a_lost_connection_leaves_the_outcome_of_the_rest_unknown_sent_or_not():
     assert window.confirmed(3, multiple=True, is_ack=True) == []
 
 
-def test_a_full_window_takes_no_message():
-    window = a_window_with(2, limit=2)
+@pytest.mark.parametrize("limit", [1, 2, 1000])
+def test_a_full_window_takes_no_message(limit):
+    window = a_window_with(limit - 1, limit=limit)
+    assert not window.full
+    last = a_publish("last")
+    window.reserve(last)
+    window.sent(last)
     assert window.full
 
-    with pytest.raises(ValueError, match="the window of 2 is full"):
+    with pytest.raises(ValueError, match=f"the window of {limit} is full"):
         window.reserve(a_publish("one too many"))
 
     window.confirmed(1, multiple=False, is_ack=True)

@@ -81,11 +81,35 @@ def test_specs_are_matched_by_slug_and_queue_type():
     assert result.exit_code == 2, "what held before was not looked at after"
 
 
-def test_an_allowed_loss_is_accepted_and_a_stale_allowance_is_not():
+def test_an_allowed_loss_is_accepted():
     assert compared([cell()], [cell("broken")], allowed=["a.b"]).exit_code == 0
-    stale = compared([cell()], [cell()], allowed=["a.b"])
-    assert stale.stale == ["a.b"]
-    assert stale.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (cell(), cell()),
+        (cell("broken", "broken"), cell()),
+        (cell("broken", "broken"), cell("broken", "broken", because="otherwise")),
+        (cell("not-applicable"), cell()),
+        (None, cell()),
+        (cell("broken", "broken"), None),
+    ],
+)
+def test_an_allowance_of_what_was_not_lost_is_stale(before, after):
+    result = compared([before] if before else [], [after] if after else [], allowed=["a.b", "a.a"])
+
+    assert result.stale == ["a.a", "a.b"]
+    assert result.exit_code == 1
+
+
+def test_a_stale_allowance_and_a_loss_weigh_more_than_what_is_untold():
+    untold = ([cell(slug="a.c")], [cell("unknown", slug="a.c")])
+
+    assert compared(*untold).exit_code == 2
+    assert compared(*untold, allowed=["a.c"]).exit_code == 0
+    assert compared(*untold, allowed=["a.d"]).exit_code == 1
+    assert compared([cell(), *untold[0]], [cell("broken"), *untold[1]]).exit_code == 1
 
 
 @pytest.mark.parametrize(
