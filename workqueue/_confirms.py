@@ -60,7 +60,7 @@ class ConfirmWindow:
 
     def returned(self, message_id: str | None, reason: str) -> None:
         """The broker could not route the message. It says so before it confirms it."""
-        publish = self._by_id.get(message_id or "")
+        publish = None if message_id is None else self._by_id.get(message_id)
         if publish is not None:
             publish.returned = reason
 

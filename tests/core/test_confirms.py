@@ -3,9 +3,6 @@
 from concurrent.futures import Future
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
 from workqueue import Nacked, OutcomeUnknown, Unroutable
 from workqueue._confirms import ConfirmWindow, Publish
@@ -71,6 +68,24 @@ def test_a_returned_message_is_unroutable_although_the_broker_acks_it():
     assert nothing is None
 
 
+def test_a_refusal_names_the_queue_and_the_message():
+    [(_, error)] = a_window_with(1).confirmed(1, multiple=False, is_ack=False)
+
+    assert str(error) == "the broker refused a message for queue 'task_queue'"
+    assert error.message_id == "m1"
+
+
+def test_a_return_without_an_id_is_of_no_message_even_if_one_has_an_empty_id():
+    window = ConfirmWindow(1)
+    publish = a_publish("")
+    window.reserve(publish)
+    window.sent(publish)
+
+    window.returned(None, "312 NO_ROUTE")
+
+    assert outcomes(window.confirmed(1, multiple=False, is_ack=True)) == {"": None}
+
+
 @pytest.mark.parametrize("stranger", ["m99", "", None])
 def test_a_return_of_a_message_that_is_not_in_the_window_changes_nothing(stranger):
     window = a_window_with(1)
@@ -97,16 +112,22 @@ def test_a_lost_connection_leaves_the_outcome_of_the_rest_unknown_sent_or_not():
     lost = window.lost("the network failed")
 
     assert outcomes(lost) == dict.fromkeys(("m2", "m3", "not sent yet"), OutcomeUnknown)
-    assert all("the network failed" in str(error) for _, error in lost)
+    assert all(str(error) == "not confirmed: the network failed" for _, error in lost)
+    assert all(error.message_id == publish.message_id for publish, error in lost)
     assert len(window) == 0
     assert window.confirmed(3, multiple=True, is_ack=True) == []
 
 
-def test_a_full_window_takes_no_message():
-    window = a_window_with(2, limit=2)
+@pytest.mark.parametrize("limit", [1, 2, 1000])
+def test_a_full_window_takes_no_message(limit):
+    window = a_window_with(limit - 1, limit=limit)
+    assert not window.full
+    last = a_publish("last")
+    window.reserve(last)
+    window.sent(last)
     assert window.full
 
-    with pytest.raises(ValueError, match="the window of 2 is full"):
+    with pytest.raises(ValueError, match=f"the window of {limit} is full"):
         window.reserve(a_publish("one too many"))
 
     window.confirmed(1, multiple=False, is_ack=True)
@@ -121,80 +142,3 @@ def test_a_message_id_is_in_the_window_once_because_returns_name_nothing_else():
 
     window.confirmed(1, multiple=False, is_ack=True)
     window.reserve(a_publish("m1"))
-
-
-@given(
-    count=st.integers(1, 30),
-    answers=st.lists(st.tuples(st.integers(0, 40), st.booleans(), st.booleans()), max_size=40),
-)
-def test_whatever_the_broker_answers_every_message_is_settled_once(count, answers):
-    window = a_window_with(count)
-    settled = []
-
-    for tag, multiple, is_ack in answers:
-        settled += window.confirmed(tag, multiple=multiple, is_ack=is_ack)
-    settled += window.lost("the end")
-
-    assert sorted(publish.message_id for publish, _ in settled) == sorted(f"m{n}" for n in range(1, count + 1))
-
-
-class ConfirmWindowMachine(RuleBasedStateMachine):
-    """The window beside a model that looks at each message by itself."""
-
-    waiting = Bundle("waiting")
-    LIMIT = 5
-
-    def __init__(self):
-        super().__init__()
-        self.window = ConfirmWindow(self.LIMIT)
-        self.names = 0
-        self.reserved = set()
-        self.tags = {}
-        self.returned = set()
-
-    @precondition(lambda self: len(self.reserved) + len(self.tags) < self.LIMIT)
-    @rule(target=waiting)
-    def reserve(self):
-        self.names += 1
-        publish = a_publish(f"m{self.names}")
-        self.window.reserve(publish)
-        self.reserved.add(publish.message_id)
-        return publish
-
-    @rule(publish=consumes(waiting))
-    def send(self, publish):
-        if publish.message_id in self.reserved:  # not lost in between
-            self.reserved.remove(publish.message_id)
-            self.tags[self.window.sent(publish)] = publish.message_id
-
-    @precondition(lambda self: self.tags)
-    @rule(data=st.data())
-    def give_back(self, data):
-        message_id = data.draw(st.sampled_from(sorted(self.tags.values())))
-        self.window.returned(message_id, "312 NO_ROUTE")
-        self.returned.add(message_id)
-
-    @rule(tag=st.integers(1, 50), multiple=st.booleans(), is_ack=st.booleans())
-    def answer(self, tag, multiple, is_ack):
-        meant = {t for t in self.tags if t == tag or (multiple and t < tag)}
-        expected = {}
-        for each in meant:
-            message_id = self.tags.pop(each)
-            refused = Unroutable if message_id in self.returned else None
-            expected[message_id] = refused if is_ack else Nacked
-        assert outcomes(self.window.confirmed(tag, multiple=multiple, is_ack=is_ack)) == expected
-
-    @rule()
-    def lose(self):
-        expected = dict.fromkeys(self.reserved | set(self.tags.values()), OutcomeUnknown)
-        self.reserved.clear()
-        self.tags.clear()
-        assert outcomes(self.window.lost("gone")) == expected
-
-    @invariant()
-    def counts_what_is_not_settled(self):
-        assert len(self.window) == len(self.reserved) + len(self.tags)
-        assert self.window.full == (len(self.window) == self.LIMIT)
-
-
-TestConfirmWindow = ConfirmWindowMachine.TestCase

@@ -1,7 +1,7 @@
 """Round-robin dispatching: "By default, RabbitMQ will send each message to the next consumer, in sequence." """
 
 from workqueue.guarantee.catalogue import guarantee, hazard
-from workqueue.guarantee.history import duplicated, falsely_marked, lost, unexpected
+from workqueue.guarantee.checkers import duplicated, falsely_marked, lost, unexpected
 from workqueue.guarantee.sources import CONSUMERS, TUTORIAL_2
 from workqueue.guarantee.waiting import claim
 

@@ -52,11 +52,28 @@ def test_packagers_additions_to_a_version_do_not_matter(text, version):
     assert str(parse_version(text)).partition("+")[0].startswith(version)
 
 
-def test_a_broker_without_a_version_is_refused():
-    with pytest.raises(ValueError, match="names no version"):
-        parse_version("unknown")
+@pytest.mark.parametrize("text", ["unknown", "", "  ", "-", "four.three", "+4.3.6", "v~x"])
+def test_a_broker_without_a_version_is_refused(text):
+    with pytest.raises(ValueError, match="names no version") as refusal:
+        parse_version(text)
+
+    assert repr(text) in str(refusal.value)
 
 
 def test_a_rule_for_an_unknown_queue_type_is_refused():
-    with pytest.raises(ValueError, match="unknown queue type 'stream'"):
+    with pytest.raises(ValueError, match="unknown queue type 'stream'; known: classic, quorum"):
         BrokenOn("stream", "", "", release_note("4.0.0"))
+
+
+@pytest.mark.parametrize("versions", ["4.3", "before 4.3", ">=", ">=4.3 <5"])
+def test_a_rule_whose_versions_mean_nothing_is_refused(versions):
+    with pytest.raises(ValueError, match="specifier"):
+        BrokenOn("quorum", versions, "", release_note("4.0.0"))
+
+
+def test_a_rule_without_versions_is_of_all_of_them_and_needs_no_configuration():
+    rule = BrokenOn("quorum", "", "it is lost", release_note("4.0.0"))
+
+    assert rule.configured == {}
+    assert expected([rule], "quorum", "3.8.9", {"heartbeat": "10"}) == (Verdict.BROKEN, rule)
+    assert expected([rule], "quorum", "5.0.0-rc.1", {}) == (Verdict.BROKEN, rule)

@@ -18,10 +18,16 @@ from workqueue.guarantee.verdict import Broken, NotApplicable, Unknown, Verdict,
         (TimeoutError(), True, Verdict.UNKNOWN),
         (NotApplicable("no such feature"), True, Verdict.NOT_APPLICABLE),
         (NotApplicable("cannot restart it"), False, Verdict.NOT_APPLICABLE),
+        (KeyboardInterrupt(), True, Verdict.UNKNOWN),
+        (SystemExit(0), True, Verdict.UNKNOWN),
     ],
 )
 def test_only_a_failed_claim_breaks_a_guarantee(error, in_call, verdict):
     assert judge(error, in_call=in_call)[0] is verdict
+
+
+def test_what_holds_needs_no_reason():
+    assert judge(None, in_call=True) == (Verdict.HOLDS, "")
 
 
 def test_the_reason_is_what_was_said():
@@ -34,6 +40,8 @@ def test_an_error_of_the_harness_is_told_with_its_type():
 
 def test_an_error_without_a_message_still_has_a_reason():
     assert judge(Unknown(), in_call=True)[1] == "Unknown"
+    assert judge(Broken("  \n"), in_call=True)[1] == "Broken"
+    assert judge(RuntimeError(), in_call=True)[1] == "RuntimeError: RuntimeError"
 
 
 @pytest.mark.parametrize(
@@ -46,6 +54,7 @@ def test_an_error_without_a_message_still_has_a_reason():
         (Verdict.UNKNOWN, Verdict.HOLDS, False),
         (Verdict.UNKNOWN, Verdict.BROKEN, False),
         (Verdict.NOT_APPLICABLE, Verdict.BROKEN, False),
+        (Verdict.NOT_APPLICABLE, Verdict.HOLDS, False),
     ],
 )
 def test_a_verdict_against_its_expectation_is_a_surprise(verdict, expected, surprise):

@@ -66,8 +66,13 @@ def source(spec: str, *, progress: Progress = silent, restart_command: Sequence[
         return LocalSource(spec, scripts)
     if not directory:
         raise SpecError("Which directory? Use local:DIR with the directory that rabbitmq-server is in, or local.")
+    try:
+        folder = Path(directory).expanduser().absolute()
+        os.access(folder, os.F_OK)
+    except (RuntimeError, ValueError) as error:  # ~nobody, or a null byte
+        raise SpecError(f"{spec!r} names no directory: {error}.") from None
     for inside in _INSIDE:
-        scripts = Path(directory).expanduser().absolute() / inside
+        scripts = folder / inside
         if os.access(scripts / _SERVER, os.X_OK) and (scripts / _SERVER).is_file():
             return LocalSource(f"local:{directory}", scripts)
     raise Unavailable(

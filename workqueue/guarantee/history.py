@@ -1,10 +1,8 @@
-"""Histories: what was published, confirmed, delivered and finished, by whom and when; and what they must not contain.
+"""Histories: what was published, answered, delivered, finished and acknowledged, by whom and when.
 
-A spec's stage keeps one. The checkers read it and know nothing of how it came about, so they can be tested on histories
-made by hand. They are only meaningful once everything was drained.
+A spec's stage keeps one; `workqueue.guarantee.checkers` says what it must not contain.
 """
 
-import collections
 import enum
 import threading
 import time
@@ -12,12 +10,24 @@ from dataclasses import dataclass
 
 
 class Kind(enum.StrEnum):
-    """What happened to a task."""
+    """What happened to a task, in the order of a task's life."""
 
     PUBLISHED = "published"
+    """It was about to be handed to the broker, or was."""
     CONFIRMED = "confirmed"
+    """The broker has taken responsibility for it, and has somewhere to put it."""
+    REFUSED = "refused"
+    """The broker has declined it: a nack, or a return."""
     DELIVERED = "delivered"
+    """A consumer read it. Whatever froze reads late what was sent to it long before."""
     DONE = "done"
+    ACK_SENT = "ack-sent"
+    """Its ack was written. Nobody can say yet whether it arrives."""
+    ACKED = "acked"
+    """Its ack is known to have reached the broker, which answered something that was sent after it on the channel."""
+
+
+_LIFE = {kind: place for place, kind in enumerate(Kind)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +35,10 @@ class Event:
     """One thing that happened to one task.
 
     :param at: :func:`time.monotonic` reading.
-    :param who: ``producer``, ``worker 1``, ...
-    :param task: the body; tasks of one history have different bodies.
+    :param who: ``producer``, ``worker 1``, ... Order is promised within a channel, so a producer that opens another
+        one, and wants to be held to its order, takes another name.
+    :param task: the body; tasks of one history have different bodies. A producer that was not told what became
+        of a task may publish it again: that is a copy of it.
     :param redelivered: the broker's flag, for a delivery.
     """
 
@@ -51,46 +63,19 @@ class History:
             self._events.append(event)
 
     def events(self, kind: Kind | None = None) -> list[Event]:
-        """All events, or those of one kind, by time."""
+        """All events, or those of one kind, by time.
+
+        What happened at the same time is in the order of a task's life, with an unmarked delivery before one that is
+        marked as redelivered, and otherwise as it was added: a tie speaks for the broker.
+        """
         with self._lock:
             events = list(self._events)
-        return sorted((each for each in events if kind in (None, each.kind)), key=lambda each: each.at)
+        return sorted((each for each in events if kind in (None, each.kind)), key=_when)
 
     def tasks(self, kind: Kind) -> list[str]:
         """The tasks of all events of one kind, by time."""
         return [event.task for event in self.events(kind)]
 
 
-def lost(history: History) -> list[str]:
-    """Tasks that were confirmed and delivered to nobody."""
-    delivered = set(history.tasks(Kind.DELIVERED))
-    return [task for task in history.tasks(Kind.CONFIRMED) if task not in delivered]
-
-
-def unexpected(history: History) -> list[str]:
-    """Tasks that were delivered and that nobody had published."""
-    published = set(history.tasks(Kind.PUBLISHED))
-    return [task for task in history.tasks(Kind.DELIVERED) if task not in published]
-
-
-def duplicated(history: History) -> list[str]:
-    """Tasks that were delivered more than once, whatever their flag said."""
-    deliveries = collections.Counter(history.tasks(Kind.DELIVERED))
-    return [task for task, times in deliveries.items() if times > 1]
-
-
-def silently_repeated(history: History) -> list[str]:
-    """Tasks that were delivered again without being marked as redelivered."""
-    seen: set[str] = set()
-    found = []
-    for event in history.events(Kind.DELIVERED):
-        if event.task in seen and not event.redelivered:
-            found.append(event.task)
-        seen.add(event.task)
-    return found
-
-
-def falsely_marked(history: History) -> list[str]:
-    """Tasks that were marked as redelivered the first time that anybody saw them."""
-    first = {event.task: event for event in reversed(history.events(Kind.DELIVERED))}
-    return [task for task, event in first.items() if event.redelivered]
+def _when(event: Event) -> tuple[float, int, bool]:
+    return event.at, _LIFE[event.kind], event.redelivered

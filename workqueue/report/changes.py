@@ -53,21 +53,25 @@ def show(comparison: Comparison, console: Console) -> None:
     """Print what changed, by kind."""
     before, after = comparison.before, comparison.after
     heading = plain(f"{before.broker} ({before.version}) → {after.broker} ({after.version})")
-    console.print(f"[bold]{escape_markup(heading)}[/]", highlight=False)
+    _headline(console, f"[bold]{escape_markup(heading)}[/]")
     for remark in comparison.remarks:
         _line(console, f"Note: {remark}")
     for kind, title in _TITLES.items():
         if not (changes := comparison.of(kind)):
             continue
-        console.print(f"\n[{_STYLES.get(kind, 'bold')}]{title}[/]", highlight=False)
+        _headline(console, f"\n[{_STYLES.get(kind, 'bold')}]{title}[/]")
         for change, queue_types in _by_queue_type(changes):
-            _line(console, f"  {change.slug}  {queue_types}  {_step(change)}{_mark(change, comparison)}")
+            _line(console, f"  {change.slug} {queue_types} {_step(change)}{_mark(change, comparison)}")
             for line in _details(change):
                 _line(console, f"      {line}")
             if change.read is not None:
                 _line(console, f"      read {change.read.title}: {change.read.url}")
-    console.print(f"\n[bold]{len(comparison.changes)} compared:[/] {totals(comparison)}", highlight=False)
+    _headline(console, f"\n[bold]{len(comparison.changes)} compared:[/] {totals(comparison)}")
     _line(console, conclusion(comparison))
+
+
+def _headline(console: Console, markup: str) -> None:
+    console.print(markup, highlight=False, soft_wrap=True)
 
 
 def _line(console: Console, text: str) -> None:

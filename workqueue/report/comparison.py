@@ -173,8 +173,8 @@ def _change(key: tuple[str, str], before: Cell | None, after: Cell | None) -> Ch
     hazard = any(cell.get("kind") == "hazard" for cell in there)
     kind = _kind(before, after, hazard=hazard)
     known = next((cell for cell in there if cell["verdict"] == cell["expected"] == "broken"), None)
-    documented = kind in (Kind.LOST, Kind.GAINED, Kind.CHANGED) and known is not None
-    documented = documented and not any(cell["surprise"] for cell in there)
+    is_change = kind in (Kind.LOST, Kind.GAINED, Kind.CHANGED)
+    explains = known if is_change and not any(cell["surprise"] for cell in there) else None
     reason = next((cell["reason"] for cell in there if cell["reason"] and cell is not known), "")
     return Change(
         kind,
@@ -184,10 +184,10 @@ def _change(key: tuple[str, str], before: Cell | None, after: Cell | None) -> Ch
         hazard,
         before="-" if before is None else before["verdict"],
         after="-" if after is None else after["verdict"],
-        documented=documented,
-        because=known["because"] if documented and known else "",
-        read=_source(known) if documented and known else None,
-        reason="" if documented else reason,
+        documented=explains is not None,
+        because=explains["because"] if explains else "",
+        read=_source(explains) if explains else None,
+        reason="" if explains else reason,
     )
 
 
