@@ -75,7 +75,7 @@ def test_cells_come_in_the_order_of_the_plan():
     first, second = cell(slug="a.first"), cell(slug="a.second")
     planned = [Planned(each["slug"], each["broker"], each["queue_type"]) for each in (first, second)]
 
-    built = document.build(planned, [second, first], {}, started=STARTED, complete=True)
+    built = document.build(planned, [second, first], {}, started=STARTED, complete=True, proven={"unproven": {}})
 
     assert [each["slug"] for each in built["cells"]] == ["a.first", "a.second"]
 

@@ -59,8 +59,7 @@ _CUT_SHORT = "the run was cut short"
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
-    default=os.cpu_count() or 1,
-    show_default="the number of CPUs",
+    show_default="the number of CPUs; three times as many with --prove",
     help="How many brokers to run side by side.",
 )
 def command(
@@ -72,7 +71,7 @@ def command(
     prove: bool,
     broker_settings: tuple[str, ...],
     broker_restart_command: str | None,
-    jobs: int,
+    jobs: int | None,
 ) -> int:
     """Check each guarantee of a RabbitMQ work queue on real brokers, and say where it holds.
 
@@ -114,10 +113,10 @@ def command(
         with Live(groups) as live:
             conductor.conduct(
                 groups,
-                jobs=jobs,
+                jobs=jobs or (os.cpu_count() or 1) * (3 if prove else 1),
                 restart_command=broker_restart_command,
                 listener=live.tell,
-                slugs=[entry.slug for entry in entries] if chapters or slugs else [],
+                whole=not chapters and not slugs,
                 broker_settings=broker_settings,
             )
         complete = True

@@ -4,6 +4,7 @@ Each process has a broker of its own (unless the broker is somebody else's), so 
 disturb each other, and all of them die with this one, however it ends.
 """
 
+import itertools
 import json
 import math
 import os
@@ -20,6 +21,10 @@ from workqueue.warden import Child, get_warden
 
 Cell = dict[str, Any]
 Listener = Callable[["Group", Cell], None]
+
+#: How many processes share the proofs of a broker and queue type. They wait most of the time: a liar is often caught by
+#: what does not come.
+PROOF_PARTS = 4
 
 _POLL = 0.05
 _STDERR_LINES = 30
@@ -82,10 +87,20 @@ def plan(
         types = [tuple(queue_types)] if name in shared else [(each,) for each in queue_types]
         for proves in (False, True)[: 1 + prove]:
             for some in types:
-                planned = [each for kind in some for entry in entries for each in _cells(entry, kind, proves=proves)]
-                if planned:
-                    groups.append(Group(name, spec, some, planned, proves))
+                planned = [each for entry in entries for kind in some for each in _cells(entry, kind, proves=proves)]
+                parts = _parts(planned, 1 if not proves or name in shared else PROOF_PARTS)
+                groups += [Group(name, spec, some, part, proves) for part in parts]
     return groups
+
+
+def _parts(planned: Sequence[tuple[str, ...]], count: int) -> list[list[tuple[str, ...]]]:
+    """Split a plan into at most so many parts of about the same size; a slug is in one of them alone."""
+    parts: list[list[tuple[str, ...]]] = []
+    for _, cells in itertools.groupby(planned, key=lambda cell: cell[0]):
+        if not parts or len(parts[-1]) >= len(planned) / count:
+            parts.append([])
+        parts[-1] += cells
+    return parts
 
 
 def _cells(entry: Guarantee, queue_type: str, *, proves: bool) -> list[tuple[str, ...]]:
@@ -102,18 +117,22 @@ def conduct(
     jobs: int,
     restart_command: str | None,
     listener: Listener,
-    slugs: Sequence[str] = (),
+    whole: bool = True,
     broker_settings: Sequence[str] = (),
 ) -> None:
     """Run the groups, at most ``jobs`` at a time, and fill in their cells; calls the listener for each.
 
+    :param whole: whether the groups that are not split run all specs that there are.
     :param broker_settings: lines of rabbitmq.conf for every broker, ``KEY=VALUE``.
     :raises NoBroker: as soon as no group can have its broker.
     """
     folder = get_warden().directory("wq-verify-")
-    options = [f"--guarantee={slug}" for slug in slugs] + [f"--broker-setting={line}" for line in broker_settings]
+    options = [f"--broker-setting={line}" for line in broker_settings]
     options += [f"--broker-restart-command={restart_command}"] if restart_command else []
-    waiting = [_Run(group, folder / f"{number}", options) for number, group in enumerate(groups)]
+    waiting = [
+        _Run(group, folder / f"{number}", options + ([] if whole and not group.proves else _selection(group)))
+        for number, group in enumerate(groups)
+    ]
     running: list[_Run] = []
     while waiting or running:
         while waiting and len(running) < jobs:
@@ -131,6 +150,10 @@ def conduct(
             raise NoBroker(groups[0].no_broker)
         time.sleep(_POLL)
     get_warden().remove(folder)
+
+
+def _selection(group: Group) -> list[str]:
+    return [f"--guarantee={slug}" for slug in dict.fromkeys(cell[0] for cell in group.planned)]
 
 
 class _Run:
