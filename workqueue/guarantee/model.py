@@ -47,6 +47,10 @@ class Rules:
         were handed back before and are still there; or to the ``back``.
     :param requeue_unlimited: the same for a queue that has no delivery limit.
     :param takes_back: where the tasks of a closed channel go.
+    :param apart: tasks that come back at once come back apart, those of each consumer in order: first those that were
+        fetched with ``basic.get``, each for itself, then those of one consumer after the other.
+    :param closed_fetched_last: of a closed channel, those that were fetched come last instead; and where there are several
+        they come in the order of the delivery tags as text, 10 before 2.
     :param full_keeps_turn: a consumer that has become full stays where it is in the row, and loses its turn only if a
         task comes while it is full. Else it leaves at once. In both cases it queues up again when it is no longer full.
     :param failures: what counts towards the delivery limit. A task that failed more often than the limit is dropped.
@@ -60,6 +64,8 @@ class Rules:
     requeue: Place = "position"
     requeue_unlimited: Place = "position"
     takes_back: Place = "position"
+    apart: bool = False
+    closed_fetched_last: bool = False
     full_keeps_turn: bool = True
     failures: frozenset[str] = frozenset()
     delivery_limit: int | None = None
@@ -82,6 +88,8 @@ class Rules:
             requeue="front",
             requeue_unlimited="back" if since(">=3.10,<4.3") else "front",
             takes_back="front",
+            apart=True,
+            closed_fetched_last=since(">=4.0"),
             full_keeps_turn=False,
             failures=frozenset({"reject", "close"} if since(">=4.3") else {"reject", "close", "nack"}),
             delivery_limit=20 if since(">=4.0") else None,
@@ -104,6 +112,7 @@ class Held:
 
     task: Task
     channel: int
+    tag: int
     consumer: int | None
     redelivered: bool
 
@@ -144,6 +153,7 @@ class WorkQueue:
     consumers: dict[int, Consumer] = field(default_factory=dict)
     turns: list[int] = field(default_factory=list)
     subscriptions: int = 0
+    tags: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.limit = self.rules.delivery_limit if self.limit is None else self.limit
@@ -223,18 +233,21 @@ class WorkQueue:
             return
         index %= len(mine)
         settled = mine[: index + 1] if multiple else [mine[index]]
-        self._release(settled)
-        if requeue:
-            self._requeue([each.task for each in settled], how)
-        else:
+        if not requeue:
+            self._release(settled)
             self.gone += [each.task for each in settled]
-        self._dispatch()
+            self._dispatch()
+        for part in self._parts(settled) if requeue else ():
+            self._release(part)
+            self._requeue(part, how)
+            self._dispatch()
 
     def _close(self, channel: int) -> None:
         self._cancel(channel)
-        mine = self.on(channel)
-        self._release(mine)
-        self._requeue([each.task for each in mine], "close")
+        for part in self._parts(self.on(channel), closed=True):
+            self._release(part)
+            self._requeue(part, "close")
+        self.tags.pop(channel, None)
         self._dispatch()
 
     # What they have in common
@@ -245,8 +258,19 @@ class WorkQueue:
             if tag in self.consumers and tag not in self.turns:
                 self.turns.append(tag)
 
-    def _requeue(self, tasks: Iterable[Task], how: str) -> None:
-        for task in tasks:
+    def _parts(self, settled: list[Held], *, closed: bool = False) -> list[list[Held]]:
+        """What comes back together, in the order in which it does."""
+        if not self.rules.apart:
+            return [settled]
+        fetched = [[each] for each in settled if each.consumer is None]
+        if closed:
+            fetched.sort(key=lambda part: str(part[0].tag))
+        tags = sorted({each.consumer for each in settled if each.consumer is not None})
+        consumed = [[each for each in settled if each.consumer == tag] for tag in tags]
+        return consumed + fetched if closed and self.rules.closed_fetched_last else fetched + consumed
+
+    def _requeue(self, held: Iterable[Held], how: str) -> None:
+        for task in (each.task for each in held):
             task.failures += how in self.rules.failures
             if self.limit is not None and task.failures > self.limit:
                 self.gone.append(task)
@@ -283,4 +307,5 @@ class WorkQueue:
 
     def _deliver(self, channel: int, consumer: int | None) -> None:
         task = (self.returned or self.ready).pop(0)
-        self.held.append(Held(task, channel, consumer, task.redelivered and self.rules.marks))
+        tag = self.tags[channel] = self.tags.get(channel, 0) + 1
+        self.held.append(Held(task, channel, tag, consumer, task.redelivered and self.rules.marks))

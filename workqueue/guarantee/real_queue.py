@@ -127,7 +127,7 @@ class RealQueue:
             return
         link, number = self._open(channel), _number(channel)
         self._subscriptions += 1
-        tag = f"consumer {self._subscriptions}"
+        tag = f"consumer {self._subscriptions:03}"  # quorum queues sort them
         link.ask(number, spec.Basic.Qos(prefetch_count=prefetch), spec.Basic.QosOk)
         link.ask(number, spec.Basic.Consume(queue=self._name, consumer_tag=tag), spec.Basic.ConsumeOk)
         self._consumers[channel] = tag
