@@ -54,6 +54,7 @@ class Rules:
     :param full_keeps_turn: a consumer that has become full stays where it is in the row, and loses its turn only if a
         task comes while it is full. Else it leaves at once. In both cases it queues up again when it is no longer full.
     :param failures: what counts towards the delivery limit. A task that failed more often than the limit is dropped.
+    :param drop_lends: a consumer that hands back a task which is then dropped may hold one task more from then on.
     :param delivery_limit: that of a queue which was declared without one; None is no limit.
     :param counts_holders: whether the number of consumers that ``queue.declare`` tells includes cancelled ones that still
         hold tasks, and one for each task that was fetched with ``basic.get`` and is held.
@@ -68,6 +69,7 @@ class Rules:
     closed_fetched_last: bool = False
     full_keeps_turn: bool = True
     failures: frozenset[str] = frozenset()
+    drop_lends: bool = False
     delivery_limit: int | None = None
     counts_holders: bool = False
     marks: bool = True
@@ -92,6 +94,7 @@ class Rules:
             closed_fetched_last=since(">=4.0"),
             full_keeps_turn=False,
             failures=frozenset({"reject", "close"} if since(">=4.3") else {"reject", "close", "nack"}),
+            drop_lends=since("<4.0"),
             delivery_limit=20 if since(">=4.0") else None,
             counts_holders=True,
         )
@@ -119,10 +122,11 @@ class Held:
 
 @dataclass(slots=True)
 class Consumer:
-    """A subscription; 0 is no limit."""
+    """A subscription; a prefetch count of 0 is no limit. `lent` is what it may hold beyond that."""
 
     channel: int
     prefetch: int
+    lent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,10 +274,13 @@ class WorkQueue:
         return consumed + fetched if closed and self.rules.closed_fetched_last else fetched + consumed
 
     def _requeue(self, held: Iterable[Held], how: str) -> None:
-        for task in (each.task for each in held):
+        for each in held:
+            task = each.task
             task.failures += how in self.rules.failures
             if self.limit is not None and task.failures > self.limit:
                 self.gone.append(task)
+                if self.rules.drop_lends and each.consumer in self.consumers:
+                    self.consumers[each.consumer].lent += 1
                 continue
             task.redelivered = True
             self._put(task, self._place(how))
@@ -302,8 +309,10 @@ class WorkQueue:
                 self.turns.append(tag)
 
     def _is_full(self, tag: int) -> bool:
-        prefetch = self.consumers[tag].prefetch if self.rules.prefetch else 0
-        return 0 < prefetch <= sum(each.consumer == tag for each in self.held)
+        consumer = self.consumers[tag]
+        if consumer.prefetch == 0 or not self.rules.prefetch:
+            return False
+        return sum(each.consumer == tag for each in self.held) >= consumer.prefetch + consumer.lent
 
     def _deliver(self, channel: int, consumer: int | None) -> None:
         task = (self.returned or self.ready).pop(0)
