@@ -32,6 +32,10 @@ class Came:
     body: bytes = b""
 
 
+class Closed(AMQPError):
+    """The broker closed a channel or the connection, and said why."""
+
+
 class Link:
     """A connection, open and with heartbeats off. What comes is in `inbox`, in order.
 
@@ -85,7 +89,7 @@ class Link:
     def expect(self, channel: int, *answers: type[Method]) -> Came:
         """Wait for one of these methods.
 
-        :raises pika.exceptions.AMQPError: if the broker closes the channel or the connection instead.
+        :raises Closed: if the broker closes the channel or the connection instead.
         :raises Unknown: if nothing of it comes in time.
         """
         deadline = time.monotonic() + PATIENCE
@@ -103,7 +107,8 @@ class Link:
     def read(self, seconds: float) -> bool:
         """Wait so long for something to come, and put all that came into the inbox; whether anything did.
 
-        :raises pika.exceptions.AMQPError: if the broker closed a channel or the connection.
+        :raises Closed: if the broker closed a channel or the connection.
+        :raises pika.exceptions.AMQPError: if the connection broke.
         """
         self._socket.settimeout(max(seconds, 0.0))
         try:
@@ -119,7 +124,8 @@ class Link:
         self._buffer += data
         for came in self._decoded():
             if isinstance(came.method, spec.Channel.Close | spec.Connection.Close):
-                raise AMQPError(f"{came.method.NAME} {came.method.reply_code} {came.method.reply_text}")
+                closed = came.method
+                raise Closed(f"sent {closed.NAME}: {closed.reply_code} {closed.reply_text}")
             self.inbox.append(came)
         return True
 

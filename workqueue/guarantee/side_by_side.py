@@ -1,25 +1,18 @@
-"""The reference model and a real queue side by side: the same operations on both, compared after each.
-
-A *script* is a list of operations as `workqueue.guarantee.model` has them; JSON writes one down. `Pair.play` plays one on
-a new queue, and raises `Difference` at the first step after which the broker is in none of the states that the model
-allows.
-"""
+"""The reference model and a real queue side by side: the same operations on both, compared after each."""
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pika.exceptions import AMQPError
+
 from workqueue.broker import Broker
-from workqueue.guarantee.model import CHANNELS, Operation, Rules, View, WorkQueue
+from workqueue.guarantee.links import Closed
+from workqueue.guarantee.model import View, WorkQueue
 from workqueue.guarantee.real_queue import RealQueue
-
-Script = Sequence[Operation]
-
-ENDING: Script = [
-    *({"do": "close", "channel": channel} for channel in range(CHANNELS)),
-    {"do": "consume", "channel": 0, "prefetch": 0},
-]
-"""Played after each script: everything goes back to the queue and is seen once more, in order and with its flags."""
+from workqueue.guarantee.rules import Rules
+from workqueue.guarantee.script import ENDING, Script, tell, tell_view
+from workqueue.guarantee.verdict import Unknown
 
 _LOOK = 0.002  # seconds
 
@@ -27,14 +20,18 @@ _LOOK = 0.002  # seconds
 class Difference(AssertionError):  # noqa: N818 - a verdict, not an error of the caller's
     """The broker did what the model does not allow.
 
-    :ivar script: what was played, up to and with the step after which they differ.
+    :ivar script: what was played, up to and with the step after which they differ, without the ending.
     """
 
-    def __init__(self, script: Script, allowed: Sequence[View], seen: View) -> None:
-        self.script = [dict(operation) for operation in script]
-        steps = [f"  {number}. {tell(operation)}" for number, operation in enumerate(script, 1)]
-        models = [f"  the model   {tell_view(view)}" for view in allowed]
-        super().__init__("\n".join([*steps, *models, f"  the broker  {tell_view(seen)}"]))
+    def __init__(self, script: Script, step: int, allowed: Sequence[View], seen: View | str) -> None:
+        whole = [*script, *ENDING]
+        self.script = [dict(operation) for operation in script[:step]]
+        steps = [f"  {number:2}. {tell(operation)}" for number, operation in enumerate(whole[:step], 1)]
+        if step > len(script):
+            steps.insert(len(script), "  and, to see what became of it all,")
+        models = [f"  the model:   {tell_view(view)}" for view in allowed]
+        broker = seen if isinstance(seen, str) else tell_view(seen)
+        super().__init__("\n".join(["after", *steps, *models, f"  the broker:  {broker}"]))
 
 
 class Pair:
@@ -43,7 +40,7 @@ class Pair:
     :param patience: seconds after which a state that the broker did not reach counts as different.
     """
 
-    def __init__(self, broker: Broker, queue_type: str, rules: Rules, *, patience: float = 5.0) -> None:
+    def __init__(self, broker: Broker, queue_type: str, rules: Rules, *, patience: float = 10.0) -> None:
         self.patience = patience
         self.steps = 0
         """How many operations were compared."""
@@ -54,30 +51,41 @@ class Pair:
         """Play a script on a new queue.
 
         :raises Difference: if the broker does what the model does not allow.
-        :raises pika.exceptions.AMQPError: if the broker refuses an operation.
+        :raises Unknown: if the broker does not answer.
         """
         try:
             self._real.begin(_arguments(script))
-            states = [WorkQueue(self._rules)]
-            whole = [*script, *ENDING]
-            for number, operation in enumerate(whole, 1):
-                allowed = _distinct(after for state in states for after in state.step(operation))
-                self._real.do(operation)
-                states = self._agreed(whole[:number], allowed)
-                self.steps += 1
-        except Difference:
+            self._play(script)
             self._real.end()
+        except Difference:
+            try:
+                self._real.end()
+            except (AMQPError, OSError, Unknown):
+                self._real.close()
             raise
+        except (AMQPError, OSError) as error:
+            self._real.close()
+            raise Unknown(f"the broker did not take part: {error}") from error
         except BaseException:
-            self.close()
+            self._real.close()
             raise
-        self._real.end()
+
+    def _play(self, script: Script) -> None:
+        states = [WorkQueue(self._rules)]
+        for step, operation in enumerate([*script, *ENDING], 1):
+            allowed = _distinct(after for state in states for after in state.step(operation))
+            try:
+                self._real.do(operation)
+                states = self._agreed(script, step, allowed)
+            except Closed as error:
+                raise Difference(script, step, [state.view() for state in allowed], str(error)) from error
+            self.steps += 1
 
     def close(self) -> None:
         """Close its connections."""
         self._real.close()
 
-    def _agreed(self, script: Script, allowed: list[WorkQueue]) -> list[WorkQueue]:
+    def _agreed(self, script: Script, step: int, allowed: list[WorkQueue]) -> list[WorkQueue]:
         deadline = time.monotonic() + self.patience
         while True:
             seen = self._real.look()
@@ -85,23 +93,8 @@ class Pair:
                 return agreeing
             can_come = any(_may_become(seen, state.view()) for state in allowed)
             if not can_come or time.monotonic() > deadline:
-                raise Difference(script, [state.view() for state in allowed], seen)
+                raise Difference(script, step, [state.view() for state in allowed], seen)
             self._real.wait(_LOOK)
-
-
-def tell(operation: Operation) -> str:
-    """An operation in a line, for people."""
-    details = [f"{key}={value}" for key, value in operation.items() if key != "do" and value is not False]
-    return " ".join([operation["do"], *details])
-
-
-def tell_view(view: View) -> str:
-    """What can be seen of a queue, in a line: a task that is marked as redelivered has a star."""
-    held = [
-        f"channel {channel} holds {', '.join(f'{task}*' if again else str(task) for task, again in tasks)}"
-        for channel, tasks in sorted(view.held.items())
-    ]
-    return "; ".join([*held, f"{view.ready} ready", f"{view.consumers} consumers"])
 
 
 def _arguments(script: Script) -> Mapping[str, Any]:

@@ -1,13 +1,107 @@
 """Random scripts for the reference model and a broker, made and shrunk by Hypothesis."""
 
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+import hypothesis
+from hypothesis import HealthCheck
 from hypothesis import strategies as st
+from hypothesis.configuration import set_hypothesis_home_dir
+from hypothesis.errors import Flaky
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from workqueue.guarantee.model import CHANNELS, CHANNELS_PER_CONNECTION, Rules, WorkQueue
+from workqueue.guarantee.model import CHANNELS, CHANNELS_PER_CONNECTION, WorkQueue
+from workqueue.guarantee.rules import Rules
+from workqueue.guarantee.side_by_side import Difference, Pair
+from workqueue.warden import get_warden
 
 LONGEST = 25
+"""How many operations a script has at most."""
+
+_SHRINKING_PATIENCE = 0.5  # seconds; the result is played again with the patience of before
+_SHRINKING = 120.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A difference.
+
+    :param difference: that of the shortest script that showed one.
+    :param again: whether that script showed one when it was played once more.
+    """
+
+    difference: Difference
+    again: bool
+
+
+def explore(
+    pair: Pair,
+    rules: Rules,
+    *,
+    scenarios: int,
+    seed: int,
+    tell: Callable[[int], object] = lambda _: None,
+) -> Found | None:
+    """Play random scripts until one shows a difference, and make that one as short as it can be.
+
+    :param rules: those by which scripts are made up.
+    :param scenarios: how many scripts.
+    :param seed: the same seed makes the same scripts, with the same version of this package and of Hypothesis.
+    :param tell: is called with the number of scripts that were played.
+    :raises Unknown: if the broker does not answer.
+    """
+    # Hypothesis keeps notes in the working directory otherwise.
+    set_hypothesis_home_dir(get_warden().directory("workqueue-model-"))
+    differences: list[Difference] = []
+    patience, until = pair.patience, 0.0
+    played = 0
+
+    @hypothesis.seed(seed)
+    @hypothesis.settings(
+        max_examples=scenarios,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+        print_blob=False,
+        verbosity=hypothesis.Verbosity.quiet,
+    )
+    @hypothesis.given(scripts(rules))
+    def play(script: list[dict[str, Any]]) -> None:
+        nonlocal played, until
+        if differences and time.monotonic() > until:
+            return  # time is up: the shortest so far has to do
+        try:
+            pair.play(script)
+        except Difference as difference:
+            if not differences:
+                pair.patience, until = _SHRINKING_PATIENCE, time.monotonic() + _SHRINKING
+            differences.append(difference)
+            raise
+        if not differences:
+            played += 1
+            tell(played)
+
+    try:
+        play()
+    except (Difference, Flaky, BaseExceptionGroup):
+        if not differences:
+            raise
+    finally:
+        pair.patience = patience
+    return _confirmed(pair, differences) if differences else None
+
+
+def _confirmed(pair: Pair, differences: list[Difference]) -> Found:
+    shortest = min(differences, key=lambda each: (len(each.script), str(each.script)))
+    for difference in (shortest, differences[0]):
+        try:
+            pair.play(difference.script)
+        except Difference as again:
+            return Found(again, again=True)
+    return Found(differences[0], again=False)
 
 _channels = st.integers(0, CHANNELS - 1)
 _yes_or_no = st.booleans()
