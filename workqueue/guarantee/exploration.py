@@ -15,6 +15,7 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from workqueue.guarantee.model import CHANNELS, CHANNELS_PER_CONNECTION, WorkQueue
 from workqueue.guarantee.rules import Rules
 from workqueue.guarantee.side_by_side import Difference, Pair
+from workqueue.guarantee.verdict import Unknown
 from workqueue.warden import get_warden
 
 LONGEST = 25
@@ -34,6 +35,13 @@ class Found:
 
     difference: Difference
     again: bool
+
+
+class _Aborted(BaseException):
+    """Leaves Hypothesis, which would look for a shorter script that the broker does not answer to."""
+
+    def __init__(self, unknown: Unknown) -> None:
+        self.unknown = unknown
 
 
 def explore(
@@ -80,6 +88,8 @@ def explore(
                 pair.patience, until = _SHRINKING_PATIENCE, time.monotonic() + _SHRINKING
             differences.append(difference)
             raise
+        except Unknown as error:
+            raise _Aborted(error) from error
         if not differences:
             played += 1
             tell(played)
@@ -89,6 +99,8 @@ def explore(
     except (Difference, Flaky, BaseExceptionGroup):
         if not differences:
             raise
+    except _Aborted as aborted:
+        raise aborted.unknown from None
     finally:
         pair.patience = patience
     return _confirmed(pair, differences) if differences else None
@@ -102,6 +114,7 @@ def _confirmed(pair: Pair, differences: list[Difference]) -> Found:
         except Difference as again:
             return Found(again, again=True)
     return Found(differences[0], again=False)
+
 
 _channels = st.integers(0, CHANNELS - 1)
 _yes_or_no = st.booleans()
@@ -125,7 +138,7 @@ def scripts(draw: DrawFn, rules: Rules) -> list[dict[str, Any]]:
         script.append(operation)
         state = state.step(operation)[0]
 
-    if rules.failures and draw(_yes_or_no):
+    if rules.failures and draw(st.booleans()):
         add({"do": "declare", "delivery_limit": draw(st.sampled_from([1, 2, 0]))})
     for _ in range(draw(st.integers(1, LONGEST))):
         add(draw(_operation(state)))

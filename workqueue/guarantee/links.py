@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pika
 from pika import frame, spec
@@ -32,7 +32,7 @@ class Came:
     body: bytes = b""
 
 
-class Closed(AMQPError):
+class Closed(AMQPError):  # noqa: N818 - what the broker did
     """The broker closed a channel or the connection, and said why."""
 
 
@@ -63,7 +63,7 @@ class Link:
         self._socket.sendall(frame.ProtocolHeader().marshal())
         start = self.expect(0, spec.Connection.Start)
         mechanism, response = parameters.credentials.response_for(start.method)
-        self.send(0, spec.Connection.StartOk({}, mechanism, response, "en_US"))
+        self.send(0, spec.Connection.StartOk({}, str(mechanism), cast("Any", response), "en_US"))
         tune = self.expect(0, spec.Connection.Tune).method
         self.send(0, spec.Connection.TuneOk(tune.channel_max, tune.frame_max, 0))
         self.ask(0, spec.Connection.Open(parameters.virtual_host), spec.Connection.OpenOk)
@@ -132,7 +132,7 @@ class Link:
     def _decoded(self) -> Iterator[Came]:
         while True:
             size, decoded = frame.decode_frame(self._buffer)
-            if decoded is None:
+            if decoded is None or isinstance(decoded, frame.ProtocolHeader):
                 return
             self._buffer = self._buffer[size:]
             channel = decoded.channel_number

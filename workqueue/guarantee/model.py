@@ -2,8 +2,8 @@
 
 A queue keeps tasks in the order in which they were published. It gives the first one to the consumer whose turn it is,
 and a consumer that holds as many as its prefetch count gets no more until it settles one. A task that is acked, or
-refused without requeue, is gone. One that is handed back, or whose channel is closed, is in the queue again and is marked
-as redelivered. What depends on the queue type and on the version of RabbitMQ is in `workqueue.guarantee.rules`.
+refused without requeue, is gone. One that is handed back, or whose channel is closed, is in the queue again and is
+marked as redelivered. What depends on the queue type and on the version of RabbitMQ is in `workqueue.guarantee.rules`.
 
 `WorkQueue.step` takes one operation, a mapping that JSON can tell, and returns all that a broker may make of it:
 
@@ -18,8 +18,8 @@ as redelivered. What depends on the queue type and on the version of RabbitMQ is
     {"do": "disconnect", "connection": 0}                 of channels 0 and 1; the others are on connection 1
     {"do": "declare", "delivery_limit": 1}                only as the first one; without it, the queue has the default
 
-A channel is opened by its first operation, and has one consumer at most. An ``index`` counts what a channel holds in the
-order of delivery. What cannot be done, such as to ack where nothing is held, is left out.
+A channel is opened by its first operation, and has one consumer at most. An ``index`` counts what a channel holds in
+the order of delivery. What cannot be done, such as to ack where nothing is held, is left out.
 """
 
 import copy

@@ -9,7 +9,7 @@ from typing import Any
 from pika import spec
 
 from workqueue.broker import Broker
-from workqueue.guarantee.links import Link
+from workqueue.guarantee.links import Came, Link
 from workqueue.guarantee.model import CHANNELS_PER_CONNECTION, Operation, View
 from workqueue.warden import get_warden
 
@@ -141,7 +141,7 @@ class RealQueue:
         got = link.ask(_number(channel), spec.Basic.Get(queue=self._name), spec.Basic.GetOk, spec.Basic.GetEmpty)
         self._collect()
         if isinstance(got.method, spec.Basic.GetOk):
-            self._held[channel].append(Delivered(got.method.delivery_tag, int(got.body), got.method.redelivered))
+            self._held[channel].append(_delivered(got))
 
     def _settle(self, how: str, channel: int, index: int, multiple: bool = False, requeue: bool = False) -> None:
         held = self._held.get(channel)
@@ -202,8 +202,11 @@ class RealQueue:
                 came = link.inbox.popleft()
                 channel = connection * CHANNELS_PER_CONNECTION + came.channel - 1
                 if isinstance(came.method, spec.Basic.Deliver) and channel in self._held:
-                    delivered = Delivered(came.method.delivery_tag, int(came.body), came.method.redelivered)
-                    self._held[channel].append(delivered)
+                    self._held[channel].append(_delivered(came))
+
+
+def _delivered(came: Came) -> Delivered:
+    return Delivered(came.method.delivery_tag, int(came.body), came.method.redelivered)
 
 
 def _number(channel: int) -> int:

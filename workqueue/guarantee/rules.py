@@ -25,15 +25,15 @@ class Rules:
     :param takes_back: where the tasks of a closed channel go.
     :param apart: tasks that come back at once come back apart, those of each consumer in order: first those that were
         fetched with ``basic.get``, each for itself, then those of one consumer after the other.
-    :param closed_fetched_last: of a closed channel, those that were fetched come last instead; and where there are several
+    :param closed_fetched_last: of a closed channel, those that were fetched come last instead. Where there are several,
         they come in the order of the delivery tags as text, 10 before 2.
     :param full_keeps_turn: a consumer that has become full stays where it is in the row, and loses its turn only if a
         task comes while it is full. Else it leaves at once. In both cases it queues up again when it is no longer full.
     :param failures: what counts towards the delivery limit. A task that failed more often than the limit is dropped.
     :param drop_lends: a consumer that hands back a task which is then dropped may hold one task more from then on.
     :param delivery_limit: that of a queue which was declared without one; None is no limit.
-    :param counts_holders: whether the number of consumers that ``queue.declare`` tells includes cancelled ones that still
-        hold tasks, and one for each task that was fetched with ``basic.get`` and is held.
+    :param counts_holders: whether the number of consumers that ``queue.declare`` tells includes cancelled ones that
+        still hold tasks, and one for each task that was fetched with ``basic.get`` and is held.
     :param marks: whether a task that was delivered before is marked as redelivered.
     :param prefetch: whether the prefetch count is heeded.
     """

@@ -46,7 +46,7 @@ def parse_script(text: str) -> list[dict[str, Any]]:
     except ValueError as error:
         raise ValueError(f"this is no JSON: {error}") from error
     if not isinstance(script, list):
-        raise ValueError("a script is a list of operations")  # noqa: TRY004 - whatever is wrong is one error
+        raise ValueError("a script is a list of operations")
     for number, operation in enumerate(script, 1):
         if problem := _problem(operation, first=number == 1):
             raise ValueError(f"operation {number}, {json.dumps(operation)}: {problem}")
