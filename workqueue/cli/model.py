@@ -65,8 +65,8 @@ def command(
 ) -> int:
     """Do the same random things to a model of a work queue and to real queues, and compare after each step.
 
-    The model (workqueue/guarantee/model.py) says what a queue is: first in, first out, consumers in turn, prefetch, ack,
-    nack, reject, cancel, basic.get, closed channels and connections, delivery limits. After each operation it tells
+    The model (workqueue/guarantee/model.py) says what a queue is: first in, first out, consumers in turn, prefetch,
+    ack, nack, reject, cancel, basic.get, closed channels and connections, delivery limits. After each operation it tells
     what every channel holds, in which order, what is marked as redelivered, and how many tasks are ready. A broker
     that does anything else is shown with the shortest script that makes it do so, and the command to play it again.
 
@@ -168,6 +168,7 @@ def _explore(broker: Broker, queue_type: str, scenarios: int, seed: int) -> int:
 
 def _told(broker: Broker, queue_type: str, found: Found) -> str:
     script = dump_script(found.difference.script)
+    replay = ["workqueue", "model", "--broker", broker.spec, "--queue-type", queue_type, "--script", script]
     how = "" if found.again else " (it did not do so again when the script was played once more)"
     return "\n".join(
         [
@@ -176,7 +177,7 @@ def _told(broker: Broker, queue_type: str, found: Found) -> str:
             "the script:",
             script,
             "to play it again:",
-            f"workqueue model --broker {shlex.quote(broker.spec)} --queue-type {queue_type} --script {shlex.quote(script)}",
+            shlex.join(replay),
         ]
     )
 

@@ -138,8 +138,8 @@ def scripts(draw: DrawFn, rules: Rules) -> list[dict[str, Any]]:
         script.append(operation)
         state = state.step(operation)[0]
 
-    if rules.failures and draw(st.booleans()):
-        add({"do": "declare", "delivery_limit": draw(st.sampled_from([1, 2, 0]))})
+    if rules.failures and (limit := draw(st.sampled_from([None, 1, 2, 0, None, None]))) is not None:
+        add({"do": "declare", "delivery_limit": limit})
     for _ in range(draw(st.integers(1, LONGEST))):
         add(draw(_operation(state)))
     return script

@@ -151,10 +151,10 @@ class RealQueue:
         tag = held[index].tag
         del held[0 if multiple else index : index + 1]
         method = {
-            "ack": lambda: spec.Basic.Ack(tag, multiple),
-            "nack": lambda: spec.Basic.Nack(tag, multiple, requeue),
-            "reject": lambda: spec.Basic.Reject(tag, requeue),
-        }[how]()
+            "ack": spec.Basic.Ack(tag, multiple),
+            "nack": spec.Basic.Nack(tag, multiple, requeue),
+            "reject": spec.Basic.Reject(tag, requeue),
+        }[how]
         link = self._link(channel)
         link.send(_number(channel), method)
         # What has no answer has reached the queue when a question that was asked after it on the same channel has.
