@@ -66,7 +66,7 @@ def command(
     """Do the same random things to a model of a work queue and to real queues, and compare after each step.
 
     The model (workqueue/guarantee/model.py) says what a queue is: first in, first out, consumers in turn, prefetch,
-    ack, nack, reject, cancel, basic.get, closed channels and connections, delivery limits. After each operation it tells
+    ack, nack, reject, cancel, basic.get, closed channels and connections, delivery limits. After each operation it says
     what every channel holds, in which order, what is marked as redelivered, and how many tasks are ready. A broker
     that does anything else is shown with the shortest script that makes it do so, and the command to play it again.
 

@@ -1,16 +1,16 @@
 """Random scripts for the reference model and a broker, made and shrunk by Hypothesis."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import hypothesis
-from hypothesis import HealthCheck
+from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
 from hypothesis.errors import Flaky
-from hypothesis.strategies import DrawFn, SearchStrategy
+from hypothesis.strategies import DrawFn
 
 from workqueue.guarantee.model import CHANNELS, CHANNELS_PER_CONNECTION, WorkQueue
 from workqueue.guarantee.rules import Rules
@@ -71,6 +71,7 @@ def explore(
         max_examples=scenarios,
         deadline=None,
         database=None,
+        phases=(Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
         print_blob=False,
@@ -116,14 +117,6 @@ def _confirmed(pair: Pair, differences: list[Difference]) -> Found:
     return Found(differences[0], again=False)
 
 
-_channels = st.integers(0, CHANNELS - 1)
-_yes_or_no = st.booleans()
-
-
-def _index(held: int) -> SearchStrategy[int]:
-    return st.integers(0, held - 1)
-
-
 @st.composite
 def scripts(draw: DrawFn, rules: Rules) -> list[dict[str, Any]]:
     """Scripts in which, if the broker does as the model says, each operation does something.
@@ -138,63 +131,54 @@ def scripts(draw: DrawFn, rules: Rules) -> list[dict[str, Any]]:
         script.append(operation)
         state = state.step(operation)[0]
 
-    if rules.failures and (limit := draw(st.sampled_from([None, 1, 2, 0, None, None]))) is not None:
+    if rules.failures and (limit := draw(st.sampled_from((None, None, 1, 2, 0, -1)))) is not None:
         add({"do": "declare", "delivery_limit": limit})
     for _ in range(draw(st.integers(1, LONGEST))):
-        add(draw(_operation(state)))
+        add(_operation(draw, state))
     return script
 
 
-def _operation(state: WorkQueue) -> SearchStrategy[dict[str, Any]]:
-    consuming = [channel for channel in range(CHANNELS) if state.consumer_of(channel) is not None]
-    holding = [channel for channel in range(CHANNELS) if state.on(channel)]
-    used = sorted({*consuming, *holding})
-    idle = [channel for channel in range(CHANNELS) if channel not in consuming]
-    # What is here more than once is chosen more often.
-    choices = [_publish(), _publish()]
-    if idle:
-        choices += [_consume(idle), _consume(idle)]
-    if state.ready or state.returned:
-        choices.append(_on("get", _channels))
-    if consuming:
-        choices.append(_on("cancel", st.sampled_from(consuming)))
-    if holding:
-        choices += [_settle(how, state, holding) for how in ("ack", "nack", "nack", "reject")]
-    if used:
-        choices += [_on("close", st.sampled_from(used)), _disconnect(used)]
-    return st.one_of(choices)
-
-
-def _publish() -> SearchStrategy[dict[str, Any]]:
-    return st.builds(lambda count: {"do": "publish", "count": count}, st.integers(1, 4))
-
-
-def _consume(idle: list[int]) -> SearchStrategy[dict[str, Any]]:
-    def consume(channel: int, prefetch: int) -> dict[str, Any]:
-        return {"do": "consume", "channel": channel, "prefetch": prefetch}
-
-    return st.builds(consume, st.sampled_from(idle), st.sampled_from([1, 2, 3, 0]))
-
-
-def _on(what: str, channels: SearchStrategy[int]) -> SearchStrategy[dict[str, Any]]:
-    return channels.map(lambda channel: {"do": what, "channel": channel})
-
-
-def _disconnect(used: list[int]) -> SearchStrategy[dict[str, Any]]:
-    connections = sorted({channel // CHANNELS_PER_CONNECTION for channel in used})
-
-    def disconnect(connection: int, rudely: bool) -> dict[str, Any]:
-        return {"do": "disconnect", "connection": connection, "rudely": rudely}
-
-    return st.builds(disconnect, st.sampled_from(connections), _yes_or_no)
-
-
-@st.composite
-def _settle(draw: DrawFn, how: str, state: WorkQueue, holding: list[int]) -> dict[str, Any]:
-    channel = draw(st.sampled_from(holding))
-    operation: dict[str, Any] = {"do": how, "channel": channel, "index": draw(_index(len(state.on(channel))))}
-    if how != "reject":
-        operation["multiple"] = draw(_yes_or_no)
-    if how != "ack":
-        operation["requeue"] = not draw(_yes_or_no)
+def _operation(draw: DrawFn, state: WorkQueue) -> dict[str, Any]:
+    # Strategies are made from few different values, so that Hypothesis finds them in its cache: it is half the time.
+    consuming = tuple(channel for channel in range(CHANNELS) if state.consumer_of(channel) is not None)
+    holding = tuple(channel for channel in range(CHANNELS) if state.on(channel))
+    what = draw(st.sampled_from(_possible(state, consuming, holding)))
+    operation: dict[str, Any] = {"do": what}
+    if what == "publish":
+        operation["count"] = draw(st.integers(1, 4))
+    elif what == "consume":
+        operation["channel"] = draw(st.sampled_from(tuple(each for each in range(CHANNELS) if each not in consuming)))
+        operation["prefetch"] = draw(st.sampled_from((1, 2, 3, 0)))
+    elif what == "get":
+        operation["channel"] = draw(st.integers(0, CHANNELS - 1))
+    elif what == "cancel":
+        operation["channel"] = draw(st.sampled_from(consuming))
+    elif what == "close":
+        operation["channel"] = draw(st.sampled_from(tuple(sorted({*consuming, *holding}))))
+    elif what == "disconnect":
+        channel = draw(st.sampled_from(tuple(sorted({*consuming, *holding}))))
+        operation |= {"connection": channel // CHANNELS_PER_CONNECTION, "rudely": draw(st.booleans())}
+    else:
+        channel = operation["channel"] = draw(st.sampled_from(holding))
+        operation["index"] = draw(st.integers(0, len(state.on(channel)) - 1))
+        if what != "reject":
+            operation["multiple"] = draw(st.booleans())
+        if what != "ack":
+            operation["requeue"] = not draw(st.booleans())
     return operation
+
+
+def _possible(state: WorkQueue, consuming: Sequence[int], holding: Sequence[int]) -> tuple[str, ...]:
+    """What can be done; what is there twice is chosen twice as often."""
+    possible = ["publish", "publish"]
+    if len(consuming) < CHANNELS:
+        possible += ["consume", "consume"]
+    if state.ready or state.returned:
+        possible += ["get"]
+    if consuming:
+        possible += ["cancel"]
+    if holding:
+        possible += ["ack", "nack", "nack", "reject"]
+    if consuming or holding:
+        possible += ["close", "disconnect"]
+    return tuple(possible)

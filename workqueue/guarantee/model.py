@@ -25,7 +25,7 @@ the order of delivery. What cannot be done, such as to ack where nothing is held
 import copy
 import itertools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from workqueue.guarantee.rules import Place, Rules
@@ -36,7 +36,7 @@ CHANNELS = 4
 CHANNELS_PER_CONNECTION = 2
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Task:
     """A message: its place in the order of publication, and what happened to it."""
 
@@ -45,7 +45,7 @@ class Task:
     failures: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Held:
     """A task that was delivered and not settled; by whom it is held, and since which consumer (None: basic.get)."""
 
@@ -56,7 +56,7 @@ class Held:
     redelivered: bool
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Consumer:
     """A subscription; a prefetch count of 0 is no limit. `lent` is what it may hold beyond that."""
 
@@ -101,14 +101,14 @@ class WorkQueue:
     def step(self, operation: Operation) -> "list[WorkQueue]":
         """All states to which an operation may lead; this one stays as it is."""
         if operation["do"] != "disconnect":
-            after = copy.deepcopy(self)
+            after = self._copy()
             after._do(**operation)
             return [after]
         # The channels of a connection end in no particular order.
         first = operation["connection"] * CHANNELS_PER_CONNECTION
         outcomes = []
         for order in itertools.permutations(range(first, first + CHANNELS_PER_CONNECTION)):
-            after = copy.deepcopy(self)
+            after = self._copy()
             for channel in order:
                 after._close(channel)
             if after not in outcomes:
@@ -134,6 +134,12 @@ class WorkQueue:
         """The consumer of a channel."""
         return next((tag for tag, consumer in self.consumers.items() if consumer.channel == channel), None)
 
+    def _copy(self) -> "WorkQueue":
+        after = copy.copy(self)
+        for name in ("returned", "ready", "held", "gone", "consumers", "turns", "tags"):
+            setattr(after, name, copy.copy(getattr(self, name)))
+        return after
+
     # Operations
 
     def _do(self, do: str, **details: Any) -> None:
@@ -143,7 +149,7 @@ class WorkQueue:
             getattr(self, f"_{do}")(**details)
 
     def _declare(self, delivery_limit: int) -> None:
-        self.limit = None if delivery_limit < 0 else delivery_limit
+        self.limit = None if delivery_limit < 0 and self.rules.below_zero_is_none else delivery_limit
 
     def _publish(self, count: int) -> None:
         for _ in range(count):
@@ -211,15 +217,15 @@ class WorkQueue:
 
     def _requeue(self, held: Iterable[Held], how: str) -> None:
         for each in held:
-            task = each.task
-            task.failures += how in self.rules.failures
+            failures = each.task.failures + (how in self.rules.failures)
+            task = replace(each.task, redelivered=True, failures=failures)
             if self.limit is not None and task.failures > self.limit:
                 self.gone.append(task)
                 if self.rules.drop_lends and each.consumer in self.consumers:
-                    self.consumers[each.consumer].lent += 1
-                continue
-            task.redelivered = True
-            self._put(task, self._place(how))
+                    consumer = self.consumers[each.consumer]
+                    self.consumers[each.consumer] = replace(consumer, lent=consumer.lent + 1)
+            else:
+                self._put(task, self._place(how))
 
     def _place(self, how: str) -> Place:
         if how == "close":

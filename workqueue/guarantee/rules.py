@@ -30,6 +30,7 @@ class Rules:
     :param full_keeps_turn: a consumer that has become full stays where it is in the row, and loses its turn only if a
         task comes while it is full. Else it leaves at once. In both cases it queues up again when it is no longer full.
     :param failures: what counts towards the delivery limit. A task that failed more often than the limit is dropped.
+    :param below_zero_is_none: whether a delivery limit of -1 is none; else each failure is one too many.
     :param drop_lends: a consumer that hands back a task which is then dropped may hold one task more from then on.
     :param delivery_limit: that of a queue which was declared without one; None is no limit.
     :param counts_holders: whether the number of consumers that ``queue.declare`` tells includes cancelled ones that
@@ -45,6 +46,7 @@ class Rules:
     closed_fetched_last: bool = False
     full_keeps_turn: bool = True
     failures: frozenset[str] = frozenset()
+    below_zero_is_none: bool = True
     drop_lends: bool = False
     delivery_limit: int | None = None
     counts_holders: bool = False
@@ -70,6 +72,7 @@ class Rules:
             closed_fetched_last=since(">=4.0"),
             full_keeps_turn=False,
             failures=frozenset({"reject", "close"} if since(">=4.3") else {"reject", "close", "nack"}),
+            below_zero_is_none=since(">=4.0"),
             drop_lends=since("<4.0"),
             delivery_limit=20 if since(">=4.0") else None,
             counts_holders=True,
