@@ -14,6 +14,7 @@ from hypothesis.strategies import DrawFn
 
 from workqueue.guarantee.model import CHANNELS, CHANNELS_PER_CONNECTION, WorkQueue
 from workqueue.guarantee.rules import Rules
+from workqueue.guarantee.script import Script
 from workqueue.guarantee.side_by_side import Difference, Pair
 from workqueue.guarantee.verdict import Unknown
 from workqueue.warden import get_warden
@@ -21,8 +22,8 @@ from workqueue.warden import get_warden
 LONGEST = 25
 """How many operations a script has at most."""
 
-_SHRINKING_PATIENCE = 0.5  # seconds; the result is played again with the patience of before
-_SHRINKING = 120.0  # seconds
+_SHRINKING_PATIENCE = 0.15  # seconds; the result is played again with the patience of before
+_SHRINKING = 60.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +109,34 @@ def explore(
 
 
 def _confirmed(pair: Pair, differences: list[Difference]) -> Found:
+    """The shortest one that is still there when the broker is given all the time it had at first."""
     shortest = min(differences, key=lambda each: (len(each.script), str(each.script)))
-    for difference in (shortest, differences[0]):
-        try:
-            pair.play(difference.script)
-        except Difference as again:
+    patience, pair.patience = pair.patience, _SHRINKING_PATIENCE
+    candidates = [_without_a_needless_step(pair, shortest), shortest, differences[0]]
+    pair.patience = patience
+    for candidate in candidates:
+        if (again := _difference(pair, candidate.script)) is not None:
             return Found(again, again=True)
     return Found(differences[0], again=False)
+
+
+def _without_a_needless_step(pair: Pair, difference: Difference) -> Difference:
+    """Leave out each operation that the difference does not need, for what Hypothesis had no time to try."""
+    left = difference
+    place = len(left.script) - 1
+    while place >= 0:
+        shorter = [*left.script[:place], *left.script[place + 1 :]]
+        left = _difference(pair, shorter) or left
+        place = min(place, len(left.script)) - 1
+    return left
+
+
+def _difference(pair: Pair, script: Script) -> Difference | None:
+    try:
+        pair.play(script)
+    except Difference as difference:
+        return difference
+    return None
 
 
 @st.composite
@@ -133,7 +155,7 @@ def scripts(draw: DrawFn, rules: Rules) -> list[dict[str, Any]]:
 
     if rules.failures and (limit := draw(st.sampled_from((None, None, 1, 2, 0, -1)))) is not None:
         add({"do": "declare", "delivery_limit": limit})
-    for _ in range(draw(st.integers(1, LONGEST))):
+    while len(script) < LONGEST and (not script or draw(st.integers(0, 30))):
         add(_operation(draw, state))
     return script
 

@@ -1,0 +1,75 @@
+"""The reference model and the session's broker side by side; and a model with a mistake, which is found out."""
+
+import dataclasses
+
+import pytest
+
+from workqueue.guarantee.exploration import explore
+from workqueue.guarantee.rules import Rules
+from workqueue.guarantee.script import parse_script
+from workqueue.guarantee.side_by_side import Difference, Pair
+
+SCENARIOS = 60
+SEED = 20
+
+
+@pytest.fixture
+def rules(workqueue_broker, workqueue_queue_type):
+    return Rules.of(workqueue_queue_type, workqueue_broker.about.version)
+
+
+@pytest.fixture
+def play_by(workqueue_broker, workqueue_queue_type):
+    """Make a pair of the broker and a model that has such rules."""
+    pairs = []
+
+    def make(rules):
+        pairs.append(Pair(workqueue_broker, workqueue_queue_type, rules))
+        return pairs[-1]
+
+    yield make
+    for pair in pairs:
+        pair.close()
+
+
+def test_the_broker_does_as_the_model_says(play_by, rules):
+    played = []
+
+    found = explore(play_by(rules), rules, scenarios=SCENARIOS, seed=SEED, tell=played.append)
+
+    assert found is None, str(found and found.difference)
+    assert played == list(range(1, SCENARIOS + 1))
+
+
+@pytest.mark.parametrize(
+    ("mistake", "longest"),
+    [
+        pytest.param(
+            {"requeue": "back", "requeue_unlimited": "back", "takes_back": "back"}, 4, id="requeues at the back"
+        ),
+        pytest.param({"marks": False}, 3, id="never marks as redelivered"),
+        pytest.param({"prefetch": False}, 2, id="ignores prefetch"),
+    ],
+)
+def test_a_model_with_a_mistake_is_found_out(play_by, rules, mistake, longest):
+    wrong = dataclasses.replace(rules, **mistake)
+
+    found = explore(play_by(wrong), wrong, scenarios=300, seed=SEED)
+
+    assert found is not None
+    assert found.again
+    script = found.difference.script
+    assert len(script) <= longest, str(found.difference)
+    with pytest.raises(Difference, match="the broker"):
+        play_by(wrong).play(script)
+    play_by(rules).play(script)
+
+
+def test_nothing_is_left_on_the_broker(play_by, rules, workqueue_broker):
+    wrong = dataclasses.replace(rules, marks=False)
+    script = parse_script('[{"do": "publish", "count": 2}, {"do": "get", "channel": 0}]')
+    with pytest.raises(Difference):
+        play_by(wrong).play(script)
+    play_by(rules).play(script)
+
+    assert "wq-" not in workqueue_broker.ctl("list_queues", "name")
