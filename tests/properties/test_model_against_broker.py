@@ -23,8 +23,8 @@ def play_by(workqueue_broker, workqueue_queue_type):
     """Make a pair of the broker and a model that has such rules."""
     pairs = []
 
-    def make(rules):
-        pairs.append(Pair(workqueue_broker, workqueue_queue_type, rules))
+    def make(rules, **options):
+        pairs.append(Pair(workqueue_broker, workqueue_queue_type, rules, **options))
         return pairs[-1]
 
     yield make
@@ -54,14 +54,14 @@ def test_the_broker_does_as_the_model_says(play_by, rules):
 def test_a_model_with_a_mistake_is_found_out(play_by, rules, mistake, longest):
     wrong = dataclasses.replace(rules, **mistake)
 
-    found = explore(play_by(wrong), wrong, scenarios=300, seed=SEED)
+    found = explore(play_by(wrong, patience=2), wrong, scenarios=300, seed=SEED)
 
     assert found is not None
     assert found.again
     script = found.difference.script
     assert len(script) <= longest, str(found.difference)
     with pytest.raises(Difference, match="the broker"):
-        play_by(wrong).play(script)
+        play_by(wrong, patience=2).play(script)
     play_by(rules).play(script)
 
 
