@@ -32,7 +32,9 @@ def test_a_broker_that_does_as_the_model_says_ends_with_0_and_nothing_is_left(wo
     assert run.returncode == 0, run.stdout + run.stderr
     version = re.escape(workqueue_broker.about.version)
     for queue_type in ("classic", "quorum"):
-        assert re.search(rf"^{queue_type} on RabbitMQ {version} .*: as the model says, 10 scripts", run.stdout, re.M)
+        assert re.search(
+            rf"^{queue_type} on RabbitMQ {version} .*: as the model says, 10 scripts", run.stdout, re.MULTILINE
+        )
     assert "10 of 10 scripts" in run.stderr
     assert "wq-" not in workqueue_broker.ctl("list_queues", "name")
     assert list(tmp_path.iterdir()) == []

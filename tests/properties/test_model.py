@@ -1,12 +1,15 @@
 """The reference model by itself: what must be true of a work queue, whatever is done to it."""
 
+from dataclasses import replace
+
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
 from workqueue.guarantee.exploration import scripts
 from workqueue.guarantee.model import CHANNELS, WorkQueue
 from workqueue.guarantee.rules import Rules
+from workqueue.guarantee.script import ENDING
 
 RULES = {
     f"{queue_type} {version}": Rules.of(queue_type, version)
@@ -129,6 +132,51 @@ def play(rules, *script):
     for operation in script:
         [state] = state.step(operation)
     return state.view()
+
+
+def views(rules, script):
+    """What can be seen after each step, if it is the first outcome that comes true."""
+    state = WorkQueue(rules)
+    for operation in [*script, *ENDING]:
+        [state, *_] = state.step(operation)
+        yield state.view()
+
+
+@pytest.mark.parametrize(
+    ("queue_type", "version", "other"),
+    [
+        ("classic", "4.3.6", {"requeue": "front", "requeue_unlimited": "front"}),
+        ("classic", "4.3.6", {"takes_back": "front"}),
+        ("classic", "4.3.6", {"full_keeps_turn": False}),
+        ("classic", "4.3.6", {"counts_holders": True}),
+        ("quorum", "4.3.6", {"requeue": "position"}),
+        ("quorum", "4.3.6", {"requeue_unlimited": "back"}),
+        ("quorum", "4.3.6", {"takes_back": "back"}),
+        ("quorum", "4.3.6", {"apart": False}),
+        ("quorum", "4.3.6", {"closed_fetched_last": False}),
+        ("quorum", "4.3.6", {"full_keeps_turn": True}),
+        ("quorum", "4.3.6", {"failures": Rules.of("quorum", "4.0.5").failures}),
+        ("quorum", "4.0.5", {"failures": Rules.of("quorum", "4.3.6").failures}),
+        ("quorum", "4.0.5", {"requeue_unlimited": "front"}),
+        ("quorum", "3.10.8", {"requeue_unlimited": "front"}),
+        ("quorum", "3.10.8", {"closed_fetched_last": True}),
+        ("quorum", "3.8.9", {"below_zero_is_none": True}),
+        ("quorum", "3.8.9", {"drop_lends": False}),
+        ("quorum", "3.8.9", {"requeue_unlimited": "back"}),
+    ],
+    ids=str,
+)
+def test_random_scripts_can_tell_a_rule_from_its_opposite(queue_type, version, other):
+    rules = Rules.of(queue_type, version)
+    opposite = replace(rules, **other)
+
+    found = find(
+        scripts(rules),
+        lambda script: list(views(rules, script)) != list(views(opposite, script)),
+        settings=settings(max_examples=2000, deadline=None, database=None, phases=[Phase.generate]),
+    )
+
+    assert found
 
 
 PUBLISH = {"do": "publish", "count": 3}

@@ -93,7 +93,9 @@ def command(
         try:
             with source.start() as broker:
                 for each in types:
-                    codes.add(_play(broker, each, script) if script else _explore(broker, each, scenarios, seed))
+                    codes.add(
+                        _explore(broker, each, scenarios, seed) if script is None else _play(broker, each, script)
+                    )
         except BrokerError as error:
             raise NoBroker(str(error)) from error
     return next(code for code in (DIFFERENT, UNKNOWN, AS_MODELLED) if code in codes)
