@@ -65,6 +65,19 @@ def test_a_model_with_a_mistake_is_found_out(play_by, rules, mistake, longest):
     play_by(rules).play(script)
 
 
+def test_twelve_fetched_tasks_come_back_from_a_closed_channel_as_the_model_says(play_by, rules):
+    fetch = [{"do": "publish", "count": 12}, *12 * [{"do": "get", "channel": 0}]]
+
+    play_by(rules).play([*fetch, {"do": "close", "channel": 0}])
+
+    # What is sorted as text is sorted as text: this is no accident of the model's.
+    in_order = dataclasses.replace(rules, apart=False)
+    if in_order == rules:
+        return
+    with pytest.raises(Difference, match=r"the broker:  channel 0 holds 1\*, 10\*, 11\*, 12\*, 2\*, 3\*"):
+        play_by(in_order, patience=2).play([*fetch, {"do": "close", "channel": 0}])
+
+
 def test_nothing_is_left_on_the_broker(play_by, rules, workqueue_broker):
     wrong = dataclasses.replace(rules, marks=False)
     script = parse_script('[{"do": "publish", "count": 2}, {"do": "get", "channel": 0}]')
