@@ -66,13 +66,17 @@ class Rules:
 
         return cls(
             requeue="front",
+            # Release note 3.10.0; 4.0 gives every queue a limit, so only one with -1 has none. 4.3.6 does it no more.
             requeue_unlimited="back" if since(">=3.10,<4.3") else "front",
             takes_back="front",
             apart=True,
+            # What a machine keeps consumers by: their tags in 3.8.9 and 3.10.8, numbers in 4.0.5 and 4.3.6.
             closed_fetched_last=since(">=4.0"),
             full_keeps_turn=False,
+            # Release note 4.3.0.
             failures=frozenset({"reject", "close"} if since(">=4.3") else {"reject", "close", "nack"}),
             below_zero_is_none=since(">=4.0"),
+            # Seen on 3.8.9 and 3.10.8: the dropped task is counted twice as settled.
             drop_lends=since("<4.0"),
             delivery_limit=20 if since(">=4.0") else None,
             counts_holders=True,
