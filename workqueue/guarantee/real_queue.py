@@ -84,6 +84,11 @@ class RealQueue:
         elif what != "declare":
             getattr(self, f"_{what}")(**details)
 
+    def aim(self, operation: Operation) -> int | None:
+        """The task that an operation would settle, the last one if it settles several; None if it would settle none."""
+        held = self._held.get(operation.get("channel", -1))
+        return held[operation["index"] % len(held)].task if held and "index" in operation else None
+
     def look(self) -> View:
         """What can be seen of it after a round trip to the queue on every channel.
 

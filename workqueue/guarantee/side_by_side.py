@@ -8,7 +8,7 @@ from pika.exceptions import AMQPError
 
 from workqueue.broker import Broker
 from workqueue.guarantee.links import Closed
-from workqueue.guarantee.model import View, WorkQueue
+from workqueue.guarantee.model import Operation, View, WorkQueue
 from workqueue.guarantee.real_queue import RealQueue
 from workqueue.guarantee.rules import Rules
 from workqueue.guarantee.script import ENDING, Script, tell, tell_view
@@ -73,7 +73,8 @@ class Pair:
     def _play(self, script: Script) -> None:
         states = [WorkQueue(self._rules)]
         for step, operation in enumerate([*script, *ENDING], 1):
-            allowed = _distinct(after for state in states for after in state.step(operation))
+            aimed = self._real.aim(operation)
+            allowed = _distinct(after for state in states for after in _step(state, operation, aimed))
             try:
                 self._real.do(operation)
                 states = self._agreed(script, step, allowed)
@@ -86,13 +87,18 @@ class Pair:
         self._real.close()
 
     def _agreed(self, script: Script, step: int, allowed: list[WorkQueue]) -> list[WorkQueue]:
+        """Wait until the broker is in one of the states; return those in which it can be.
+
+        That is more than those which look like it, where there is a choice: what looks like one of them may be on its
+        way to another. A quorum queue can be seen before it has done what is in its log already.
+        """
         deadline = time.monotonic() + self.patience
         while True:
             seen = self._real.look()
-            if agreeing := [state for state in allowed if state.view() == seen]:
-                return agreeing
-            can_come = any(_may_become(seen, state.view()) for state in allowed)
-            if not can_come or time.monotonic() > deadline:
+            possible = [state for state in allowed if _may_become(seen, state.view())]
+            if any(state.view() == seen for state in possible):
+                return possible
+            if not possible or time.monotonic() > deadline:
                 raise Difference(script, step, [state.view() for state in allowed], seen)
             self._real.wait(_LOOK)
 
@@ -102,6 +108,16 @@ def _arguments(script: Script) -> Mapping[str, Any]:
         if operation["do"] == "declare":
             return {"x-delivery-limit": operation["delivery_limit"]}
     return {}
+
+
+def _step(state: WorkQueue, operation: Operation, aimed: int | None) -> list[WorkQueue]:
+    """What an operation makes of a state if it settles this task (None: none), which need not have the same index."""
+    if "index" not in operation:
+        return state.step(operation)
+    held = [each.task.number for each in state.on(operation["channel"])]
+    if aimed is None:
+        return [state]
+    return state.step({**operation, "index": held.index(aimed)}) if aimed in held else []
 
 
 def _distinct(states: Iterable[WorkQueue]) -> list[WorkQueue]:
