@@ -6,7 +6,9 @@ from dataclasses import replace
 import pytest
 
 from workqueue.guarantee.exploration import explore
+from workqueue.guarantee.links import Closed
 from workqueue.guarantee.model import View, WorkQueue
+from workqueue.guarantee.real_queue import Strange
 from workqueue.guarantee.rules import Rules
 from workqueue.guarantee.side_by_side import Difference, Pair
 from workqueue.guarantee.verdict import Unknown
@@ -114,6 +116,14 @@ def test_a_difference_is_told_with_the_step_at_which_it_is_seen(pair_with):
         "  the model:   channel 0 holds 1*; 0 ready; 1 consumers",
         "  the broker:  channel 0 holds 1; 0 ready; 1 consumers",
     ]
+
+
+@pytest.mark.parametrize("did", [Closed("sent Channel.Close: 406 PRECONDITION_FAILED"), Strange("refused a publish")])
+def test_a_broker_that_refuses_an_operation_is_different(pair_with, did):
+    queue = Played(RULES)
+    queue.broken = did
+    with pytest.raises(Difference, match=f"the broker:  {did}"):
+        pair_with(queue).play([{"do": "publish", "count": 1}])
 
 
 def test_a_broker_that_does_not_take_part_is_unknown_and_not_different(pair_with):

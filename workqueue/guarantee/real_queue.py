@@ -25,6 +25,10 @@ class Delivered:
     redelivered: bool
 
 
+class Strange(Exception):  # noqa: N818 - what the broker did
+    """The broker did what no queue does, whatever was done to it."""
+
+
 class RealQueue:
     """A new queue for each script, on connections that are used again: one to publish and to look, two for channels."""
 
@@ -124,7 +128,9 @@ class RealQueue:
         self._published += count
         self._sent += count
         while self._confirmed < self._sent:
-            answer = self._control.expect(_CONTROL, spec.Basic.Ack).method
+            answer = self._control.expect(_CONTROL, spec.Basic.Ack, spec.Basic.Nack).method
+            if isinstance(answer, spec.Basic.Nack):
+                raise Strange("refused a publish (basic.nack)")
             self._confirmed = answer.delivery_tag if answer.multiple else self._confirmed + 1
 
     def _consume(self, channel: int, prefetch: int) -> None:
@@ -211,6 +217,8 @@ class RealQueue:
 
 
 def _delivered(came: Came) -> Delivered:
+    if not came.body.isdigit():
+        raise Strange(f"delivered what nobody published: {came.body!r}")
     return Delivered(came.method.delivery_tag, int(came.body), came.method.redelivered)
 
 

@@ -9,7 +9,7 @@ from pika.exceptions import AMQPError
 from workqueue.broker import Broker
 from workqueue.guarantee.links import Closed
 from workqueue.guarantee.model import Operation, View, WorkQueue
-from workqueue.guarantee.real_queue import RealQueue
+from workqueue.guarantee.real_queue import RealQueue, Strange
 from workqueue.guarantee.rules import Rules
 from workqueue.guarantee.script import ENDING, Script, tell, tell_view
 from workqueue.guarantee.verdict import Unknown
@@ -78,7 +78,7 @@ class Pair:
             try:
                 self._real.do(operation)
                 states = self._agreed(script, step, allowed)
-            except Closed as error:
+            except (Closed, Strange) as error:
                 raise Difference(script, step, [state.view() for state in allowed], str(error)) from error
             self.steps += 1
 
