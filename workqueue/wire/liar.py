@@ -69,11 +69,13 @@ class Liar:
         heard: Iterable[Command] = getattr(self, self.hears[origin][command.method.INDEX])(channel, command)
         return heard
 
-    def client_gone(self, session: Session) -> None:
-        """A client is gone, and the broker does not know yet."""
+    def client_gone(self, session: Session) -> float:  # noqa: ARG002 - most do not care
+        """A client is gone, and the broker does not know yet; returns for how many seconds it should not."""
+        return 0.0
 
-    def broker_gone(self, session: Session) -> None:
-        """The broker is gone, or closed the connection."""
+    def broker_gone(self, session: Session) -> float:  # noqa: ARG002 - most do not care
+        """The broker is gone, or closed the connection; returns for how many seconds the client should not know."""
+        return 0.0
 
     def ctl(self, run: Callable[..., str], *command: str) -> str:
         """What an operator gets to read who runs a command of ``rabbitmqctl``."""

@@ -128,13 +128,13 @@ class Session:
         """One end is gone: what was sent to the other one gets there, and it is closed."""
         if self._is_over:
             return
-        (self.liar.client_gone if side is Side.CLIENT else self.liar.broker_gone)(self)
+        linger = self.liar.client_gone(self) if side is Side.CLIENT else self.liar.broker_gone(self)
         self._is_over = True
+        self.loop.call_at(max(*self._due.values(), self.loop.time() + linger), self._close)
+
+    def _close(self) -> None:
         for end in self.ends.values():
-            if self.delay or self.bandwidth:
-                self.loop.call_at(max(self._due.values()), end.close)
-            else:
-                end.close()
+            end.close()
         self._ended(self)
 
     def silence(self, *origins: Side) -> None:

@@ -85,9 +85,10 @@ class _Forgets(Liar):
         channel.memory["leaving"] = True
         return [command]
 
-    def broker_gone(self, session: Session) -> None:
+    def broker_gone(self, session: Session) -> float:
         if not session.channel(0).memory.get("leaving"):
             self._is_back = True
+        return 0.0
 
     @from_broker(pika.spec.Channel.OpenOk)
     def opened(self, channel: Channel, command: Command) -> Iterable[Command]:
@@ -135,9 +136,10 @@ class SaysGoodbye(Liar):
     name = "says-goodbye"
     does = "closes its connections properly, even when it is killed"
 
-    def broker_gone(self, session: Session) -> None:
+    def broker_gone(self, session: Session) -> float:
         self.lie()
         session.send(Side.CLIENT, Command(0, Connection.Close(320, "CONNECTION_FORCED - killed", 0, 0)))
+        return 0.0
 
 
 class BlocksAndForgets(Liar):

@@ -153,23 +153,23 @@ class AlwaysRecovers(Liar):
 class _Ending(Liar):
     """Does something about what a channel holds before the broker hears that it ended, however it ended."""
 
-    @from_client(pika.spec.Channel.Close)
-    def close_channel(self, channel: Channel, command: Command) -> Iterable[Command]:
-        self.ending(channel)
-        return [command]
+    #: Seconds between what it does and the end: a quorum queue can lose acks that precede the end of their channel.
+    LINGER = 0.3
 
-    @from_client(pika.spec.Connection.Close)
-    def close_connection(self, channel: Channel, command: Command) -> Iterable[Command]:
-        self.client_gone(channel.session)
-        return [command]
+    @from_client(pika.spec.Channel.Close, pika.spec.Connection.Close)
+    def close(self, channel: Channel, command: Command) -> Iterable[Command]:
+        session = channel.session
+        ending = [channel] if channel.number else session.channels.values()
+        if not sum(self.ending(each) for each in ending):
+            return [command]
+        session.later(self.LINGER, lambda: session.send(Side.BROKER, command))
+        return []
 
-    def client_gone(self, session: Session) -> None:
-        for channel in session.channels.values():
-            if channel.number:
-                self.ending(channel)
+    def client_gone(self, session: Session) -> float:
+        return self.LINGER if sum(self.ending(each) for each in session.channels.values()) else 0.0
 
-    def ending(self, channel: Channel) -> None:
-        """The channel ends."""
+    def ending(self, channel: Channel) -> bool:
+        """The channel ends; tell whether it had anything to do about that."""
         raise NotImplementedError
 
 
@@ -188,10 +188,12 @@ class AcksForTheDead(_Ending):
             channel.memory["acks"] = True
         return [command]
 
-    def ending(self, channel: Channel) -> None:
-        if channel.memory.pop("was given", False) and channel.memory.get("acks"):
-            self.lie()
-            channel.send(Side.BROKER, Basic.Ack(0, multiple=True))
+    def ending(self, channel: Channel) -> bool:
+        if not channel.memory.pop("was given", False) or not channel.memory.get("acks"):
+            return False
+        self.lie()
+        channel.send(Side.BROKER, Basic.Ack(0, multiple=True))
+        return True
 
 
 class RequeuesAtTheTail(_Ending):
@@ -227,10 +229,12 @@ class RequeuesAtTheTail(_Ending):
             return [command]
         return [*self._again(channel, settled), Command(channel.number, Basic.Ack(tag, multiple))]
 
-    def ending(self, channel: Channel) -> None:
-        if held := channel.memory.pop("held", {}):
+    def ending(self, channel: Channel) -> bool:
+        held = channel.memory.pop("held", {})
+        if held:
             again = self._again(channel, list(held.values()))
             channel.session.send(Side.BROKER, *again, Command(channel.number, Basic.Ack(0, multiple=True)))
+        return bool(held)
 
     def _again(self, channel: Channel, settled: list[tuple[str, Command]]) -> list[Command]:
         again = []
