@@ -1,24 +1,21 @@
 """`workqueue liar`: a broker that breaks one promise, for any command that talks to a broker."""
 
 import contextlib
-import difflib
 import os
 import signal
 import urllib.parse
-from collections.abc import Mapping
 
 import click
 
 from workqueue.broker import resolve
 from workqueue.broker.errors import BrokerError
 from workqueue.cli._errors import NoBroker
+from workqueue.cli._liars import check_liar
 from workqueue.cli._progress import progress_on_stderr
 from workqueue.warden import get_warden
-from workqueue.wire.liar import Liar
-from workqueue.wire.liars import LIARS, Honest
+from workqueue.wire.liars import KNOWN
 from workqueue.wire.proxy import Proxy
 
-_KNOWN: Mapping[str, type[Liar]] = {Honest.name: Honest, **LIARS}
 _LOOK = 3600.0  # seconds; a wait without end cannot be interrupted everywhere
 
 
@@ -53,14 +50,11 @@ def command(spec: str, secret: bool, name: str | None, argv: tuple[str, ...]) ->
       3  wrong usage, or no broker to be had
     """
     if name is None:
-        width = max(map(len, _KNOWN))
-        for known, kind in _KNOWN.items():
+        width = max(map(len, KNOWN))
+        for known, kind in KNOWN.items():
             click.echo(f"{known:{width}}  {kind.does}")
         return 0
-    if name not in _KNOWN:
-        near = difflib.get_close_matches(name, _KNOWN, 3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "`workqueue liar` lists them."
-        raise click.UsageError(f"There is no liar {name!r}; {hint}")
+    check_liar(name)
     if not argv:
         raise click.UsageError(f"Which command? Such as: workqueue liar {name} -- workqueue verify")
     try:
@@ -74,7 +68,7 @@ def command(spec: str, secret: bool, name: str | None, argv: tuple[str, ...]) ->
         parsed = urllib.parse.urlsplit(broker.url)
         if parsed.scheme != "amqp":
             raise click.UsageError("A liar cannot read what is encrypted: give it an amqp:// URL.")
-        with Proxy(parsed.hostname or "localhost", parsed.port or 5672, _KNOWN[name]()) as proxy:
+        with Proxy(parsed.hostname or "localhost", parsed.port or 5672, KNOWN[name]()) as proxy:
             credentials = parsed.netloc.rpartition("@")[0]
             host = f"127.0.0.1:{proxy.port}"
             url = parsed._replace(netloc=f"{credentials}@{host}" if credentials else host).geturl()

@@ -14,6 +14,7 @@ from workqueue.broker import NodeConfig, resolve
 from workqueue.broker.configuration import parse_settings
 from workqueue.broker.errors import BrokerError
 from workqueue.cli._errors import NoBroker
+from workqueue.cli._liars import check_liar
 from workqueue.cli._live import Live
 from workqueue.cli._progress import progress_on_stderr
 from workqueue.cli._slugs import no_such_slug
@@ -45,6 +46,11 @@ _CUT_SHORT = "the run was cut short"
     help="Also prove that the specs can fail: run each on a broker that breaks its promise, where it has to be broken.",
 )
 @click.option(
+    "--behind",
+    metavar="LIAR",
+    help="Put a liar (`workqueue liar` lists them) between the specs and the brokers; honest must change nothing.",
+)
+@click.option(
     "--broker-setting",
     "broker_settings",
     multiple=True,
@@ -69,6 +75,7 @@ def command(
     slugs: tuple[str, ...],
     json_path: Path | None,
     prove: bool,
+    behind: str | None,
     broker_settings: tuple[str, ...],
     broker_restart_command: str | None,
     jobs: int | None,
@@ -91,6 +98,10 @@ def command(
       2  unknown: the harness or a broker failed, or not everything planned was run
       3  wrong usage, or no broker to be had
     """
+    if behind is not None:
+        check_liar(behind)
+        if prove:
+            raise click.UsageError("--prove puts liars in between by itself; use it without --behind.")
     entries = _chosen(catalogue.load(), chapters, slugs)
     if json_path is not None:
         try:
@@ -101,7 +112,9 @@ def command(
     wanted = specs or tuple(os.environ.get("WORKQUEUE_BROKER", "").split()) or ("auto",)
     started = dt.datetime.now(dt.UTC)
     brokers = _prepare(wanted, broker_settings, broker_restart_command)
-    shared = [name for name, spec in brokers.items() if name != spec and broker_restart_command]
+    if behind is not None:
+        brokers = {f"{name} behind {behind}": spec for name, spec in brokers.items()}
+    shared = [name for name, spec in brokers.items() if "://" in spec and broker_restart_command]
     groups = conductor.plan(brokers, types, entries, shared=shared, prove=prove)
     planned = [
         Planned(each[0], group.broker, each[1]) for group in groups if not group.proves for each in group.planned
@@ -118,6 +131,7 @@ def command(
                 listener=live.tell,
                 whole=not chapters and not slugs,
                 broker_settings=broker_settings,
+                behind=behind,
             )
         complete = True
     except conductor.NoBroker as error:

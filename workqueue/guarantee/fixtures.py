@@ -34,6 +34,7 @@ def workqueue_broker(request: pytest.FixtureRequest) -> Iterator["Broker"]:
     from workqueue.broker import NodeConfig, resolve
     from workqueue.broker.configuration import observe, parse_settings
     from workqueue.broker.errors import BrokerError
+    from workqueue.guarantee.lying import LyingBroker
     from workqueue.guarantee.settings import Settings
 
     settings = Settings.of(request.config)
@@ -52,7 +53,11 @@ def workqueue_broker(request: pytest.FixtureRequest) -> Iterator["Broker"]:
         pytest.skip(f"no broker: {error}")
     with broker:
         observe(broker)
-        yield broker
+        if settings.behind is None:
+            yield broker
+            return
+        with LyingBroker(broker, settings.behind, spec=f"{broker.spec} behind {settings.behind}") as lying:
+            yield lying
 
 
 @pytest.fixture

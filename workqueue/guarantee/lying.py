@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from workqueue.broker import Broker
 from workqueue.guarantee.proof import Caught
 from workqueue.guarantee.verdict import NotApplicable
-from workqueue.wire.liars import LIARS
+from workqueue.wire.liars import KNOWN
 from workqueue.wire.proxy import Proxy
 
 #: Seconds that a spec may take under a liar before its connections are cut: it may wait for an answer that was
@@ -21,17 +21,23 @@ if TYPE_CHECKING:
 
 
 class LyingBroker(Broker):
-    """Delegates everything to a broker, but for what is said over AMQP and what rabbitmqctl lists."""
+    """Delegates everything to a broker, but for what is said over AMQP and what rabbitmqctl lists.
 
-    def __init__(self, broker: Broker, liar: str) -> None:
+    :param liar: its name.
+    :param spec: what to call this broker in a report (default: as the broker itself).
+    :param limit: seconds after which `limited` cuts the connections, or None.
+    """
+
+    def __init__(self, broker: Broker, liar: str, *, spec: str | None = None, limit: float | None = None) -> None:
         parsed = urllib.parse.urlsplit(broker.url)
         if parsed.scheme != "amqp":
             raise NotApplicable("a liar in between would break the TLS host name")
-        self.liar = LIARS[liar]()
+        self.limit = limit
+        self.liar = KNOWN[liar]()
         self._broker = broker
         self._proxy = Proxy(parsed.hostname or "127.0.0.1", parsed.port or 5672, self.liar)
         credentials = parsed.netloc.rpartition("@")[0]
-        self.spec = broker.spec
+        self.spec = spec or broker.spec
         self.url = parsed._replace(netloc=f"{credentials}@127.0.0.1:{self._proxy.port}").geturl()
         self.safe_url = f"{broker.safe_url} behind {liar}"
         self.about = broker.about
@@ -80,17 +86,17 @@ def behind(broker: Broker, liar: Caught | None) -> Iterator[Broker]:
     if liar is None or liar.mutant is not None:
         yield broker
         return
-    with LyingBroker(broker, liar.by) as lying:
+    with LyingBroker(broker, liar.by, limit=LIMIT) as lying:
         yield lying
 
 
 @contextlib.contextmanager
 def limited(broker: Broker) -> Iterator[None]:
-    """What happens inside ends in time: behind a liar, all connections are cut after `LIMIT` seconds."""
-    if not isinstance(broker, LyingBroker):
+    """What happens inside ends in time: a broker that has a limit cuts all connections then."""
+    if not isinstance(broker, LyingBroker) or broker.limit is None:
         yield
         return
-    timer = threading.Timer(LIMIT, broker.cut)
+    timer = threading.Timer(broker.limit, broker.cut)
     timer.start()
     try:
         yield

@@ -20,6 +20,7 @@ class Settings:
     :param slugs: only these guarantees (all if empty).
     :param broker_settings: lines of rabbitmq.conf for the brokers that are started, ``KEY=VALUE``.
     :param restart_command: what restarts a broker that is not ours, as one line.
+    :param behind: the liar that stands between the specs and the brokers.
     :param prove: whether to run each spec under its liars, instead of as it is.
     :param events: the file that gets the run as JSON lines, or None.
     """
@@ -31,6 +32,7 @@ class Settings:
     slugs: frozenset[str]
     broker_settings: tuple[str, ...]
     restart_command: str | None
+    behind: str | None
     prove: bool
     events: str | None
 
@@ -51,6 +53,7 @@ class Settings:
             slugs=frozenset(option.workqueue_only or config.getini("workqueue_only")),
             broker_settings=tuple(option.workqueue_broker_setting or config.getini("workqueue_broker_setting")),
             restart_command=option.workqueue_restart_command or config.getini("workqueue_broker_restart_command"),
+            behind=option.workqueue_behind,
             prove=option.workqueue_prove,
             events=option.workqueue_events,
         )
@@ -101,6 +104,12 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="COMMAND",
         help="restarts a broker given as URL, so that durability can be tested on it (split like a shell would, run "
         "without one)",
+    )
+    group.addoption(
+        "--behind",
+        dest="workqueue_behind",
+        metavar="LIAR",
+        help="put a liar (`workqueue liar` lists them) between all specs and the brokers; honest must change nothing",
     )
     group.addoption(
         "--prove",

@@ -24,4 +24,7 @@ def _found() -> Iterator[type[Liar]]:
 #: Every liar by its name.
 LIARS: Mapping[str, type[Liar]] = {liar.name: liar for liar in _found()}
 
-__all__ = ["LIARS", "Honest", "Liar"]
+#: What one can ask for by name: the liars, and the one that is honest.
+KNOWN: Mapping[str, type[Liar]] = {Honest.name: Honest, **LIARS}
+
+__all__ = ["KNOWN", "LIARS", "Honest", "Liar"]
