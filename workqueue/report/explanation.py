@@ -4,9 +4,11 @@ import textwrap
 from collections.abc import Iterator
 
 from workqueue.guarantee.catalogue import Catalogue, Guarantee
+from workqueue.guarantee.mutants import MUTANTS
 from workqueue.guarantee.spec_source import spec_source
 from workqueue.report.measured import Measured
 from workqueue.report.page import versions
+from workqueue.wire.liars import LIARS
 
 _ACROSS = {
     "restart": "at the `yield` the broker is restarted gracefully",
@@ -45,6 +47,7 @@ def explain(entry: Guarantee, catalogue: Catalogue, measured: Measured, width: i
         lines += _wrapped(f"measured: {_measured(entry, queue_type, measured)}", width, "  ")
     lines += ["", f"Needs: {', '.join(_NEEDS[need] for need in entry.needs) or 'only an AMQP connection'}"]
     lines += ["", *_how_tested(entry, catalogue, width)]
+    lines += ["", *_proofs(entry, width)]
     lines += ["", *_without(entry, catalogue, width)]
     return "\n".join(lines).rstrip()
 
@@ -74,6 +77,22 @@ def _how_tested(entry: Guarantee, catalogue: Catalogue, width: int) -> Iterator[
         yield from _wrapped(_ACROSS[entry.across], width, "  ")
     yield ""
     yield from textwrap.indent(spec.code, "    ").splitlines()
+
+
+def _proofs(entry: Guarantee, width: int) -> Iterator[str]:
+    if not entry.proved_by:
+        yield from _wrapped(f"Unproven: {entry.unproven}", width, "")
+        return
+    yield "What its spec was seen to catch (`workqueue verify --prove`):"
+    for each in entry.proved_by:
+        where = f" on {each.on[0]} queues" if len(each.on) == 1 else ""
+        versions = f" in RabbitMQ {each.versions}" if each.versions else ""
+        yield from _wrapped(f"{each.by}{where}{versions}: {_does(each.by)}", width, "  ")
+
+
+def _does(by: str) -> str:
+    name = by.removeprefix("mutant:")
+    return f"it {LIARS[name].does}" if name == by else MUTANTS[name].mistake
 
 
 def _without(entry: Guarantee, catalogue: Catalogue, width: int) -> Iterator[str]:

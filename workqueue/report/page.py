@@ -80,10 +80,17 @@ def _section(entry: Guarantee, catalogue: Catalogue, measured: Measured) -> Iter
             yield f"* Measured on {code(broker)}, {queue_type}: {escape(reason)}"
     if entry.counter_example is not None:
         yield f"* Without it: {_to(catalogue[entry.counter_example])}"
+    yield f"* {_proofs(entry)}"
     if entry.slug in catalogue.specs:
         spec = spec_source(catalogue.specs[entry.slug])
         path = f"tests/guarantees/{spec.path.name}"
         yield f"* Spec: {code(spec.name)} in [{escape(path)}]({path})"
+
+
+def _proofs(entry: Guarantee) -> str:
+    if not entry.proved_by:
+        return f"Unproven: {escape(entry.unproven)}"
+    return f"Its spec catches: {', '.join(code(by) for by in dict.fromkeys(each.by for each in entry.proved_by))}"
 
 
 def where(entry: Guarantee, queue_type: str) -> list[str]:
