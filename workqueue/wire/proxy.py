@@ -142,6 +142,10 @@ class Proxy:
         except OSError:
             near.close()
             return
+        if not self._relays:  # it fell silent meanwhile
+            far.close()
+            near.close()
+            return
         session = Session(self.liar, self._sessions.discard)
         session.delay, session.bandwidth = self._pace
         self._sessions.add(session)
@@ -179,10 +183,12 @@ class Proxy:
     def _end(self, *, reset: bool) -> int:
         ended = list(self._sessions)
         for session in ended:
-            if reset:
-                for end in session.ends.values():
-                    with contextlib.suppress(OSError):  # it was closed by its peer meanwhile
-                        end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            if not reset:
+                session.finish()
+                continue
+            for end in session.ends.values():
+                with contextlib.suppress(OSError):  # it was closed by its peer meanwhile
+                    end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             session.abort()
         return len(ended)
 

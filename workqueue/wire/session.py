@@ -1,7 +1,10 @@
 """One connection through the proxy: the client's end, the broker's end, and what is done to what passes between."""
 
 import asyncio
+import contextlib
 import enum
+import os
+import socket
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +14,9 @@ from workqueue.wire.frames import BODY, HEADER, METHOD, MIN_FRAME_MAX, Assembler
 
 if TYPE_CHECKING:
     from workqueue.wire.liar import Liar
+
+
+_CHUNK = 65536
 
 
 class Side(enum.Enum):
@@ -149,6 +155,17 @@ class Session:
         for end in self.ends.values():
             end.resume_reading()
 
+    def finish(self) -> None:
+        """Close both ends at once, each with a FIN."""
+        for end in self.ends.values():
+            number = end.get_extra_info("socket").fileno()
+            with contextlib.suppress(OSError):
+                while os.read(number, _CHUNK):  # what is left unread would turn the FIN into a RST
+                    pass
+            with contextlib.suppress(OSError):  # it was closed by its peer meanwhile
+                end.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+        self.abort()
+
     def abort(self) -> None:
         """Close both ends at once, without sending what is still to be sent."""
         self._is_over = True
@@ -168,6 +185,10 @@ class End(asyncio.Protocol):
         """It is open."""
         assert isinstance(transport, asyncio.Transport)
         self._session.ends[self._side] = transport
+        if other := self._session.ends.get(self._side.other):
+            other.resume_reading()
+        else:
+            transport.pause_reading()  # until there is somebody to tell
 
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
