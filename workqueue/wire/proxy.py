@@ -10,7 +10,6 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -35,6 +34,7 @@ class Proxy:
         self.liar = liar or Liar()
         self._target = (host, port)
         self._sessions: set[Session] = set()
+        self._connecting: set[asyncio.Task[None]] = set()
         self._hanging: list[socket.socket] = []
         self._answers = True
         self._relays = True
@@ -124,7 +124,6 @@ class Proxy:
         self._loop.close()
 
     async def _accept_all(self) -> None:
-        relaying: set[asyncio.Task[None]] = set()
         while True:
             near, _ = await self._loop.sock_accept(self._listener)
             if not self._answers:
@@ -133,8 +132,8 @@ class Proxy:
                 near.close()
             else:
                 task = self._loop.create_task(self._relay(near))
-                relaying.add(task)
-                task.add_done_callback(relaying.discard)
+                self._connecting.add(task)
+                task.add_done_callback(self._connecting.discard)
 
     async def _relay(self, near: socket.socket) -> None:
         try:
@@ -157,16 +156,13 @@ class Proxy:
 
     def _do(self, step: Callable[[], T]) -> T:
         """Have its thread do something, and wait until it is done."""
-        done: Future[T] = Future()
 
-        def do() -> None:
-            try:
-                done.set_result(step())
-            except Exception as error:  # noqa: BLE001 - it is raised where it was asked
-                done.set_exception(error)
+        async def do() -> T:
+            while self._connecting:  # who is being connected is concerned, too
+                await asyncio.wait(self._connecting)
+            return step()
 
-        self._loop.call_soon_threadsafe(do)
-        return done.result()
+        return asyncio.run_coroutine_threadsafe(do(), self._loop).result()
 
     def _silence(self, *origins: Side) -> int:
         self._relays = False
