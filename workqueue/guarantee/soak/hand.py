@@ -1,7 +1,7 @@
-"""What the producer and worker processes of a soak share: they stay connected, tell what they do, do as they are told.
+"""What the processes of a soak share: they stay connected, tell what they do, and do as they are told.
 
-Each is run as ``python -m workqueue.guarantee.soak.worker OPTIONS`` (or ``producer``), OPTIONS being a JSON object, with
-the broker's URL in the environment. It tells in JSON lines on standard output, many tasks a line, always *before* it
+Each is run as ``python -m workqueue.guarantee.soak.worker OPTIONS`` (or ``producer``), OPTIONS being a JSON object,
+with the broker's URL in the environment. It tells in JSON lines on standard output, many tasks a line, always *before* it
 acts: what is not told was not done, however the process ends. A line ``stop`` on standard input ends it in peace, the
 end of standard input at once.
 """
@@ -92,7 +92,7 @@ class Hand(abc.ABC):
         )
         self._connection.add_on_connection_unblocked_callback(lambda *_: self.blocked(None))
 
-    def blocked(self, reason: str | None) -> None:
+    def blocked(self, reason: str | None) -> None:  # noqa: B027 - who only consumes need not care
         """The broker has an alarm, for this reason, or none any more."""
 
     def _on_channel(self, channel: Channel) -> None:

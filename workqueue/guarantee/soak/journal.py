@@ -46,7 +46,7 @@ class Entry:
     since: int = 0
 
 
-_FOREVER = 2**32 - 1  # microseconds, more than an hour: as early as can be told
+_FOREVER = 2**32 - 1  # microseconds, more than an hour; what took longer may have been sent at any time
 
 
 class Journal:
@@ -101,12 +101,12 @@ class Journal:
         return zip(self._what, self._task, strict=True)
 
     def __getitem__(self, index: int) -> Entry:
-        at = self._at[index]
+        at, transit = self._at[index], self._transit[index]
         return Entry(
             at,
             What(self._what[index]),
             self._who[index],
             self._task[index],
             bool(self._marked[index]),
-            at - self._transit[index],
+            0 if transit == _FOREVER else at - transit,
         )

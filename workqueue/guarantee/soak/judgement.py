@@ -1,4 +1,4 @@
-"""What the journal of a soak must not contain, once the queue was drained; pure, so it is tested on journals made by hand.
+"""What the journal of a soak must not contain, once the queue was drained. Pure: it is tested on journals made by hand.
 
 Most tasks have a plain story: published, confirmed, delivered once, acked. It says nothing to any checker, so only the
 others are looked at closely. At-least-once delivery permits repeats; the broker has to say so, and to stop once it has
@@ -24,7 +24,8 @@ VIOLATIONS = {
 
 REASONS = {
     "not-acked": "its worker had not begun to ack it",
-    "ack-in-doubt": "its ack was under way when the connection, the worker or the broker died; nobody knows how far it got",
+    "ack-in-doubt": "its ack was under way when the connection, the worker or the broker died, and nobody knows how "
+    "far it got",
     "ack-forgotten-by-kill": "a classic queue had its ack, and the broker was killed: acks are not confirmed, and "
     "classic queues do not promise to have them on disk",
 }

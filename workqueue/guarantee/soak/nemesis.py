@@ -93,7 +93,9 @@ class Nemesis(threading.Thread):
         self.doing = step
         try:
             targets = self._crew.named(step.target) or self._crew.members
-            barrier(f"{step.target} can be hit", lambda: self._stop.is_set() or all(each.seen.ready for each in targets))
+            barrier(
+                f"{step.target} can be hit", lambda: self._stop.is_set() or all(each.seen.ready for each in targets)
+            )
             if not self._stop.is_set():
                 began = self._elapsed
                 self.landed.append(Landed(round(began, 2), step, self._do(step, targets)))
