@@ -1,9 +1,9 @@
 """What the processes of a soak share: they stay connected, tell what they do, and do as they are told.
 
 Each is run as ``python -m workqueue.guarantee.soak.worker OPTIONS`` (or ``producer``), OPTIONS being a JSON object,
-with the broker's URL in the environment. It tells in JSON lines on standard output, many tasks a line, always *before* it
-acts: what is not told was not done, however the process ends. A line ``stop`` on standard input ends it in peace, the
-end of standard input at once.
+with the broker's URL in the environment. It tells in JSON lines on standard output, many tasks a line, always *before*
+it acts: what is not told was not done, however the process ends. A line ``stop`` on standard input ends it in peace,
+the end of standard input at once.
 """
 
 import abc

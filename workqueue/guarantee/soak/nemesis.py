@@ -67,21 +67,21 @@ class Nemesis(threading.Thread):
         self._seconds = seconds
         self._broker = broker
         self._crew = crew
-        self._stop = threading.Event()
+        self._over = threading.Event()
         self._began = time.monotonic()
 
     def stop(self) -> None:
         """Begin nothing any more; what is under way is healed."""
-        self._stop.set()
+        self._over.set()
 
     def run(self) -> None:
         """The thread."""
         try:
             for step in self._steps:
-                if self._stop.wait(max(0.0, self._began + step.at - time.monotonic())) or self._elapsed > self._seconds:
+                if self._over.wait(max(0.0, self._began + step.at - time.monotonic())) or self._elapsed > self._seconds:
                     break
                 self._carry_out(step)
-            self._stop.wait(max(0.0, self._began + self._seconds - time.monotonic()))
+            self._over.wait(max(0.0, self._began + self._seconds - time.monotonic()))
         except BaseException as error:  # noqa: BLE001 - it is told where the thread is waited for
             self.failure = error
 
@@ -94,9 +94,9 @@ class Nemesis(threading.Thread):
         try:
             targets = self._crew.named(step.target) or self._crew.members
             barrier(
-                f"{step.target} can be hit", lambda: self._stop.is_set() or all(each.seen.ready for each in targets)
+                f"{step.target} can be hit", lambda: self._over.is_set() or all(each.seen.ready for each in targets)
             )
-            if not self._stop.is_set():
+            if not self._over.is_set():
                 began = self._elapsed
                 self.landed.append(Landed(round(began, 2), step, self._do(step, targets)))
         except Unknown as reason:
@@ -123,7 +123,7 @@ class Nemesis(threading.Thread):
         half = step.fault is Fault.LOSE_ANSWERS
         try:
             hit = target.proxy.lose_answers() if half else target.proxy.freeze()
-            self._stop.wait(step.seconds)
+            self._over.wait(step.seconds)
             lost = f", {target.proxy.cut()} cut" if half else ""
         finally:
             target.proxy.thaw()
@@ -141,7 +141,7 @@ class Nemesis(threading.Thread):
         try:
             # The relays notice, and take no new ones while there is nobody to connect to.
             barrier("connections end with the broker", lambda: self._crew.connections() == 0)
-            self._stop.wait(step.seconds)
+            self._over.wait(step.seconds)
         finally:
             self._broker.start()
         return _hit(connections, f"ended: the broker was {how}, and is back")
@@ -151,7 +151,7 @@ class Nemesis(threading.Thread):
         before = sum(each.seen.blocks for each in producers)
         with raised(_ALARMS[step.fault], self._broker, Evidence()):
             barrier("a producer is blocked", lambda: sum(each.seen.blocks for each in producers) > before)
-            self._stop.wait(step.seconds)
+            self._over.wait(step.seconds)
         return f"{sum(each.seen.blocks for each in producers) - before} producers were told connection.blocked"
 
 
