@@ -120,7 +120,8 @@ def test_a_reset_connection_ends_without_a_goodbye(client_and_proxy, silence):
 
 def test_both_ends_see_the_reset():
     with socket.create_server(("127.0.0.1", 0)) as listener, Proxy("127.0.0.1", listener.getsockname()[1]) as proxy:
-        with socket.create_connection(("127.0.0.1", proxy.port)), listener.accept()[0] as served:
+        client = socket.create_connection(("127.0.0.1", proxy.port))
+        with client, listener.accept()[0] as served:
             served.settimeout(5)
             assert proxy.reset() == 1
             with pytest.raises(ConnectionResetError):

@@ -224,18 +224,22 @@ class Crew:
         """What members complained of, by whom."""
         return [f"{each.name}: {complaint}" for each in self.members for complaint in each.seen.complaints]
 
+    def dispose(self) -> None:
+        """End everyone; harmless if they have ended."""
+        for each in self.members:
+            each.dispose()
+
     def __enter__(self) -> Self:
         try:
             for each in self.members:
                 each.start()
         except BaseException:
-            self.__exit__()
+            self.dispose()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        for each in self.members:
-            each.dispose()
+        self.dispose()
 
 
 def _through(proxy: Proxy, parts: urllib.parse.SplitResult) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pika
+from pika.exceptions import AMQPError
 
 from workqueue.broker import Broker
 from workqueue.broker.errors import BrokerError
@@ -29,6 +30,7 @@ class Settings:
     :param queue_type: ``classic`` or ``quorum``.
     :param seconds: how long there are faults; the drain comes on top.
     :param rate: tasks a second, of all producers together.
+    :param prefetch: prefetch count of each worker.
     :param auto_ack: workers make the mistake of automatic acknowledgement, to see that it is found.
     """
 
@@ -37,7 +39,7 @@ class Settings:
     seed: int
     producers: int = 2
     workers: int = 4
-    rate: float = 1000.0
+    rate: float = 2000.0
     prefetch: int = 100
     auto_ack: bool = False
 
@@ -110,34 +112,45 @@ class Soak:
         )
         self._result = Result(settings, steps, [fault for fault in Fault if fault not in kinds])
 
+    @property
+    def left_out(self) -> list[Fault]:
+        """Kinds of faults that cannot be done to this broker."""
+        return self._result.left_out
+
     def run(self) -> Result:
-        """Soak, drain, judge. Ctrl+C ends the soaking early, and a second one everything."""
+        """Soak, drain, judge. Ctrl+C ends the soaking early; after that, it is raised."""
         result = self._result
-        with _queue(self._broker, self._settings.queue_type) as queue, self._crew(queue) as crew:
-            drained = False
-            try:
-                self._soak(crew)
-                stop_producers(crew, lambda: self._tell("draining"))
-                with draining(self._broker.url, queue, self._journal, len(crew.members)) as drain:
-                    stop_workers(crew, self._journal, drain, lambda: self._tell("draining"))
-                    drain.empty()
-                    drained = True
-                    self._judge(drain)
-            except (Unknown, BrokerError, WardenError) as reason:
-                result.unknown.append(str(reason))
-            if not drained:
-                for each in crew.members:
-                    each.dispose()
-                self._judge(None)
-            result.troubles = crew.troubles()
+        try:
+            with _queue(self._broker, self._settings.queue_type) as queue, self._crew(queue) as crew:
+                self._run(queue, crew)
+        except (Unknown, BrokerError, WardenError, AMQPError) as reason:
+            result.unknown.append(str(reason) or repr(reason))
         result.counts = self._counts()
         if not result.landed and result.schedule:
             result.unknown.append("no fault landed")
         if any(each.endswith("ended by itself") for each in result.troubles):
-            result.unknown.append("a client ended by itself")
+            result.unknown.append("a client's process ended by itself")
         if not self._journal.count(What.CONFIRMED):
             result.unknown.append("nothing was confirmed")
         return result
+
+    def _run(self, queue: str, crew: Crew) -> None:
+        drained = False
+        try:
+            self._soak(crew)
+            stop_producers(crew, lambda: self._tell("draining"))
+            with draining(self._broker.url, queue, self._journal, len(crew.members)) as drain:
+                stop_workers(crew, self._journal, drain, lambda: self._tell("draining"))
+                drain.empty()
+                drained = True
+                self._judge(drain)
+        except (Unknown, BrokerError):
+            if not drained:  # then still something can be said of what was delivered
+                crew.dispose()
+                self._judge(None)
+            raise
+        finally:
+            self._result.troubles = crew.troubles()
 
     def _soak(self, crew: Crew) -> None:
         result = self._result
@@ -222,7 +235,7 @@ def _queue(broker: Broker, queue_type: str) -> Iterator[str]:
     try:
         yield name
     finally:
-        if foreign:
+        if foreign:  # else it goes with its broker
             with contextlib.closing(pika.BlockingConnection(parameters)) as connection:
                 connection.channel().queue_delete(name)
             get_warden().disown_queue(broker.url, name)

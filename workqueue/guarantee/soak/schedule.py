@@ -36,8 +36,7 @@ EVERYONE = "everyone"
 
 _CLIENTS = frozenset({Fault.FREEZE, Fault.LOSE_ANSWERS, Fault.CUT, Fault.RESET})
 _GAP = (0.5, 2.5)  # seconds between the end of a fault and the next
-# Seconds of peace: what becomes of a queue that is killed as soon as it is declared is another story (`durability.new-`).
-_FIRST = 3.0
+_FIRST = 3.0  # seconds of peace: a queue that was declared a moment before a kill is a story of its own
 # Seconds that a fault is expected to take; the next one waits for its end, however long that is.
 _TAKES = {Fault.KILL_BROKER: 7.0, Fault.RESTART_BROKER: 8.0, Fault.MEMORY_ALARM: 2.0, Fault.DISK_ALARM: 2.0}
 _SHORT = (0.3, 2.0)
