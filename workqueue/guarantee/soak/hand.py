@@ -39,7 +39,7 @@ class Hand(abc.ABC):
     """A client that connects again whenever it loses its connection, until it is told to stop."""
 
     def __init__(self, url: str) -> None:
-        self.loop: Any = IOLoop()
+        self.loop: Any
         self.channel: Channel | None = None
         """The channel, while it is usable."""
         self.stopping = False
@@ -48,6 +48,7 @@ class Hand(abc.ABC):
 
     def run(self) -> None:
         """Work until told to stop."""
+        self.loop = IOLoop()
         threading.Thread(target=self._listen, daemon=True).start()
         self._connect()
         self.loop.start()
