@@ -5,9 +5,11 @@ import itertools
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
-from workqueue.broker import Capability
+from workqueue.broker import About, Capability
 from workqueue.guarantee.soak import worker
+from workqueue.guarantee.soak.journal import Entry, What
 from workqueue.guarantee.soak.judgement import Judgement
 from workqueue.guarantee.soak.nemesis import Landed, Nemesis, possible
 from workqueue.guarantee.soak.run import Result, Settings
@@ -213,6 +215,36 @@ def result(**fields):
 def test_the_exit_code_is_the_verdict(fields, code):
     assert report.exit_code([result(**fields)]) == code
     assert report.exit_code([result(), result(**fields)]) == code
+
+
+def test_the_document_tells_the_story_of_a_violation():
+    story = [Entry(1_000_000, What.PUBLISHED, 0, 5), Entry(3_000_000, What.DELIVERED, 2, 5, True, 2_000_000)]
+    found = Judgement({"silently-repeated": [5]}, stories={5: story})
+    counts = {what.name.lower(): 1 for what in What}
+    about = About("debian:forky", "debian", "RabbitMQ", "4.3.6", "27")
+
+    told = report.document(result(judgement=found, counts=counts), about)
+
+    assert told["seed"] == 7
+    assert told["schedule"] == [{"at": 3.0, "fault": "cut", "target": "worker 1", "seconds": 0.0}]
+    violation = told["violations"]["silently-repeated"]
+    assert (violation["count"], violation["tasks"]) == (1, [5])
+    assert violation["examples"]["5"] == [
+        {"at": 1.0, "what": "published", "who": "producer 1"},
+        {"at": 3.0, "what": "delivered", "who": "worker 1", "redelivered": True, "sent_since": 2.0},
+    ]
+
+
+def test_the_table_names_what_was_violated(capsys):
+    found = Judgement({"lost": [5, 6]}, stories={})
+    counts = {what.name.lower(): 1234 for what in What}
+
+    report.show(result(judgement=found, counts=counts), About("s", "p", "RabbitMQ", "4.3.6", "27"), Console(width=200))
+
+    printed = capsys.readouterr().out
+    assert "confirmed, and delivered to nobody: 5, 6" in printed
+    assert "1,234" in printed
+    assert "Verdict: broken (lost). Seed 7." in printed
 
 
 def test_nothing_was_soaked_so_nothing_is_known():

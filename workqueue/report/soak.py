@@ -9,7 +9,7 @@ from rich.table import Table
 from workqueue.broker import About
 from workqueue.guarantee.soak.journal import Entry
 from workqueue.guarantee.soak.judgement import REASONS, VIOLATIONS
-from workqueue.guarantee.soak.run import Result
+from workqueue.guarantee.soak.run import Result, Settings
 from workqueue.guarantee.soak.schedule import Step
 from workqueue.guarantee.verdict import Verdict
 
@@ -60,7 +60,7 @@ def document(result: Result, about: About) -> dict[str, Any]:
                 "count": len(tasks),
                 "tasks": tasks[:_SHOWN],
                 "examples": {
-                    str(task): [_entry(entry) for entry in found.stories[task]]
+                    str(task): [_entry(entry, settings) for entry in found.stories[task]]
                     for task in tasks
                     if task in found.stories
                 },
@@ -133,8 +133,8 @@ def _step(step: Step) -> dict[str, Any]:
     return {"at": step.at, "fault": str(step.fault), "target": step.target, "seconds": step.seconds}
 
 
-def _entry(entry: Entry) -> dict[str, Any]:
-    told = {"at": entry.at / 1e6, "what": entry.what.name.lower(), "who": entry.who}
+def _entry(entry: Entry, settings: Settings) -> dict[str, Any]:
+    told: dict[str, Any] = {"at": entry.at / 1e6, "what": entry.what.name.lower(), "who": settings.member(entry.who)}
     if entry.since:
         told |= {"redelivered": entry.marked, "sent_since": entry.since / 1e6}
     return told

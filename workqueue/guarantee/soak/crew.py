@@ -17,7 +17,7 @@ from workqueue.guarantee.soak.hand import URL_VARIABLE
 from workqueue.guarantee.soak.journal import Journal, What
 from workqueue.guarantee.verdict import Unknown
 from workqueue.guarantee.waiting import PATIENCE
-from workqueue.warden import get_warden
+from workqueue.warden import Child, get_warden
 from workqueue.wire.proxy import Proxy
 
 _HEARTBEAT = 2  # seconds; the broker gives up a silent client after two to three of them
@@ -29,14 +29,12 @@ class Seen:
 
     :param ready: its subscription, or its channel in confirm mode, is there now.
     :param held: deliveries that it has neither begun to ack nor lost.
-    :param losses: how many connections it lost.
     :param blocks: how often it was told that the broker is blocked.
     :param complaints: what it printed that is no report, and troubles it had with the broker.
     """
 
     ready: bool = False
     held: int = 0
-    losses: int = 0
     blocks: int = 0
     complaints: list[str] = field(default_factory=list)
 
@@ -56,7 +54,7 @@ class Member(abc.ABC):
         parts = urllib.parse.urlsplit(url)
         self.proxy = Proxy(parts.hostname or "localhost", parts.port or 5672)
         self._url = _through(self.proxy, parts)
-        self._stdin = self._stdout = -1
+        self._process: Child | None = None
 
     @abc.abstractmethod
     def options(self) -> dict[str, Any]:
@@ -87,12 +85,13 @@ class Member(abc.ABC):
 
         :raises Unknown: if it had ended before.
         """
-        if (status := self._process.poll()) is not None:
-            raise Unknown(f"{self.name} had already ended (status {status})")
+        process = self._process
+        if process is None or self.stopped():
+            raise Unknown(f"{self.name} had already ended")
         self._expected = True
-        self._process.send_signal(signal.SIGKILL)
-        self._ended(PATIENCE)
-        return self._process.pid
+        process.send_signal(signal.SIGKILL)
+        self._ended(process)
+        return process.pid
 
     def tell_to_stop(self) -> None:
         """Have it finish what it has in hand and end."""
@@ -101,24 +100,24 @@ class Member(abc.ABC):
             os.write(self._stdin, b"stop\n")
 
     def stopped(self) -> bool:
-        """Whether its process has ended."""
-        return self._process.poll() is not None
+        """Whether it has no process (any more)."""
+        return self._process is None or self._process.poll() is not None
 
     def dispose(self) -> None:
         """End it, whatever it is doing, and free what it uses."""
-        if self._stdin >= 0:
+        if self._process is not None:
             self._expected = True
             if not self.stopped():
                 self._process.send_signal(signal.SIGKILL)
-            self._ended(PATIENCE)
+            self._ended(self._process)
         self.proxy.close()
 
-    def _ended(self, within: float) -> None:
-        self._process.wait(within)
-        self._reader.join(within)
+    def _ended(self, process: Child) -> None:
+        process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
         os.close(self._stdin)
         os.close(self._stdout)
-        self._stdin = self._stdout = -1
+        self._process = None
 
     def _read(self) -> None:
         with open(self._stdout, encoding="utf-8", errors="replace", closefd=False) as lines:
@@ -141,7 +140,6 @@ class Member(abc.ABC):
                 self.seen.ready = True
             case "lost":
                 self.seen.ready, self.seen.held = False, 0
-                self.seen.losses += 1
             case "blocked":
                 self.seen.blocks += 1
             case "trouble":

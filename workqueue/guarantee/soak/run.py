@@ -43,6 +43,12 @@ class Settings:
     prefetch: int = 100
     auto_ack: bool = False
 
+    def member(self, index: int) -> str:
+        """The name under which an index of the journal works."""
+        if index < self.producers:
+            return f"producer {index + 1}"
+        return f"worker {index - self.producers + 1}" if index < self.producers + self.workers else "drain"
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -190,24 +196,24 @@ class Soak:
         rate = settings.rate / settings.producers
         producers = [
             Producer(
-                f"producer {number}",
-                number - 1,
+                settings.member(index),
+                index,
                 url,
                 journal,
-                producer.Options(queue, first=number - 1, stride=settings.producers, rate=rate),
+                producer.Options(queue, first=index, stride=settings.producers, rate=rate),
             )
-            for number in range(1, settings.producers + 1)
+            for index in range(settings.producers)
         ]
         workers = [
             Worker(
-                f"worker {number}",
-                settings.producers + number - 1,
+                settings.member(index),
+                index,
                 url,
                 journal,
                 # Both ways to ack are in use, each by every second worker.
-                worker.Options(queue, settings.prefetch, multiple=number % 2 == 0, auto_ack=settings.auto_ack),
+                worker.Options(queue, settings.prefetch, multiple=index % 2 == 0, auto_ack=settings.auto_ack),
             )
-            for number in range(1, settings.workers + 1)
+            for index in range(settings.producers, settings.producers + settings.workers)
         ]
         return Crew(producers, workers)
 
