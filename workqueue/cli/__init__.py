@@ -21,9 +21,7 @@ COMMANDS = {
     "queues": Entry("workqueue.cli.queues:command", "Show queues: messages ready, messages unacknowledged."),
     "broker": Entry("workqueue.cli.broker:group", "Run a private RabbitMQ, or make an image of one."),
     "verify": Entry("workqueue.cli.verify:command", "Check each guarantee of a work queue on real brokers."),
-    "soak": Entry(
-        "workqueue.cli.soak:command", "Break everything around producers and workers; see that nothing is lost."
-    ),
+    "soak": Entry("workqueue.cli.soak:command", "Break all around the workers; see that nothing is lost."),
     "compare": Entry("workqueue.cli.compare:command", "Say what is lost and gained between two brokers."),
     "guarantees": Entry("workqueue.cli.guarantees:command", "List the guarantees, or explain one."),
 }

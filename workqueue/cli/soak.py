@@ -70,7 +70,7 @@ def command(
     its work. Meanwhile a nemesis kills workers, producers and the broker (SIGKILL), restarts the broker, freezes, cuts
     and resets connections, loses what the broker answers, and raises memory and disk alarms. In the end the queue is
     drained, and the account is checked: what was confirmed was delivered and acked, what the queue certainly had the
-    ack of did not come back, and of a task's deliveries all but one were marked as redelivered.
+    ack of did not come back, and of a task's deliveries at most one was not marked as redelivered.
 
     What cannot be known is counted apart and is no violation: tasks whose confirmation never came (indeterminate), and
     acks that were under way when something broke. A broker given as URL is not killed, restarted or put under alarm.
