@@ -95,7 +95,9 @@ def show(result: Result, about: About, console: Console) -> None:
     for reason, number in sorted(found.repeats.items()):
         row(f"  {reason}", number, REASONS.get(reason) or VIOLATIONS[reason])
     table.add_section()
-    row("faults landed", len(result.landed), f"of {len(result.schedule)} planned; {len(result.missed)} missed")
+    planned, missed = len(result.schedule), len(result.missed)
+    late = planned - missed - len(result.landed)
+    row("faults landed", len(result.landed), f"of {planned} planned; {missed} missed, no time for {late}")
     for fault, number in sorted(Counter(str(each.step.fault) for each in result.landed).items()):
         row(f"  {fault}", number)
     if found.violations:

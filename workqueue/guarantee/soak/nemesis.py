@@ -68,6 +68,7 @@ class Nemesis(threading.Thread):
         self._broker = broker
         self._crew = crew
         self._over = threading.Event()
+        self._done = threading.Event()
         self._began = time.monotonic()
 
     def stop(self) -> None:
@@ -84,6 +85,15 @@ class Nemesis(threading.Thread):
             self._over.wait(max(0.0, self._began + self._seconds - time.monotonic()))
         except BaseException as error:  # noqa: BLE001 - it is told where the thread is waited for
             self.failure = error
+        finally:
+            self._done.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for its end for so long; whether it has ended.
+
+        Not `join`: a Ctrl+C in it makes Python 3.11 take the thread for dead.
+        """
+        return self._done.wait(seconds)
 
     @property
     def _elapsed(self) -> float:

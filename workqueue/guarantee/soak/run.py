@@ -164,15 +164,14 @@ class Soak:
         self._began = time.monotonic()
         nemesis.start()
         try:
-            while nemesis.is_alive():
-                nemesis.join(0.5)
+            while not nemesis.wait(0.5):
                 self._tell("soaking")
         except KeyboardInterrupt:
             result.interrupted = True
         finally:
             nemesis.stop()
-            while nemesis.is_alive():  # it heals what it has broken
-                nemesis.join(0.5)
+            while not nemesis.wait(0.5):  # it heals what it has broken
+                self._tell("soaking")
             result.landed, result.missed = nemesis.landed, nemesis.missed
             result.seconds = round(time.monotonic() - self._began, 1)
         if nemesis.failure is not None:
