@@ -77,25 +77,26 @@ def thief(workqueue_broker):
 
 def test_a_soak_with_real_faults_loses_nothing(options, tmp_path):
     file = tmp_path / "soak.json"
-    # This seed kills the broker, a worker and connections.
-    run = soak(*options, "--queue-type=quorum", "--minutes=0.3", "--seed=8", f"--json={file}")
+    # This seed loses answers, kills a worker and then, within seven seconds, the broker.
+    run = soak(*options, "--queue-type=quorum", "--minutes=0.3", "--seed=41", f"--json={file}")
 
     code, printed, told = finished(run)
 
     assert code == 0, printed + told
     assert "Verdict: holds" in printed
-    assert "Seed 8" in told
+    assert "Seed 41" in told
     document = json.loads(file.read_text())
     assert document["complete"]
     [found] = document["soaks"]
     assert (found["verdict"], found["violations"], found["unknown"]) == ("holds", {}, [])
-    assert {"kill-broker", "kill-worker"} <= {each["fault"] for each in found["landed"]}
+    if not found["left_out"]:  # not a broker given as URL
+        assert {"lose-answers", "kill-worker", "kill-broker"} <= {each["fault"] for each in found["landed"]}
     assert all(each["proof"] for each in found["landed"])
     counts = found["counts"]
     assert counts["published"] == counts["confirmed"] + counts["indeterminate"]
     assert counts["acked"] >= counts["confirmed"] > 1000
     # The schedule can be replayed from what was printed.
-    assert found["seed"] == 8
+    assert found["seed"] == 41
     assert len(found["schedule"]) >= len(found["landed"]) > 1
 
 
