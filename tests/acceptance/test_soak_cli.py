@@ -43,36 +43,49 @@ def options(request):
     return [f"--broker={spec}" for spec in (request.config.option.workqueue_broker or [])[:1]]
 
 
-@pytest.fixture
-def thief(workqueue_broker):
-    """Takes one task out of the soak's queue and tells nobody; its number, once it has one."""
-    loot, over = [], threading.Event()
+class Meddler:
+    """Takes one task out of the soak's queue behind everybody's back, acks it, and publishes it again now and then."""
 
-    def steal():
-        parameters = pika.URLParameters(workqueue_broker.url)
-        with contextlib.closing(pika.BlockingConnection(parameters)) as connection:
+    def __init__(self, broker, copies):
+        self.task = None
+        self._broker = broker
+        self._copies = copies
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._meddle)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._over.set()
+        self._thread.join(PATIENCE)
+
+    def _meddle(self):
+        with contextlib.closing(pika.BlockingConnection(pika.URLParameters(self._broker.url))) as connection:
             channel = connection.channel()
             queue = None
-            while not over.wait(0.001) and not loot:
-                if queue is None:
-                    names = workqueue_broker.ctl("list_queues", "name").split()
-                    queue = next((name for name in names if name.startswith("wq-soak-")), None)
-                    continue
+            while queue is None and not self._over.is_set():
+                names = self._broker.ctl("list_queues", "name").split()
+                queue = next((name for name in names if name.startswith("wq-soak-")), None)
+            while not self._over.wait(0.001):
                 method, _, body = channel.basic_get(queue)
-                # A task that nobody has seen yet: one that is marked may have been in a worker's account before.
+                # One that nobody has seen yet: what is marked may be in a worker's account.
                 if method is not None and not method.redelivered:
-                    channel.basic_ack(method.delivery_tag)
-                    loot.append(int(body.split()[0]))
-                elif method is not None:
+                    break
+                if method is not None:
                     channel.basic_nack(method.delivery_tag)
-            if queue is not None:
-                channel.queue_declare(queue, passive=True)  # an answer, so that the ack has arrived
+            self.task = int(body.split()[0])
+            channel.basic_ack(method.delivery_tag)
+            channel.queue_declare(queue, passive=True)  # an answer: the ack has arrived
+            for _ in range(self._copies):
+                channel.basic_publish("", queue, body)
+                if self._over.wait(0.7):
+                    return
 
-    thread = threading.Thread(target=steal)
-    thread.start()
-    yield loot
-    over.set()
-    thread.join(PATIENCE)
+
+# With one worker, and that frozen by this seed, there is something in the queue to be taken.
+MEDDLED = ["--queue-type=classic", "--minutes=0.15", "--seed=3", "--producers=1", "--workers=1", "--rate=500"]
 
 
 def test_a_soak_with_real_faults_loses_nothing(options, tmp_path):
@@ -100,31 +113,34 @@ def test_a_soak_with_real_faults_loses_nothing(options, tmp_path):
     assert len(found["schedule"]) >= len(found["landed"]) > 1
 
 
-def test_a_task_that_disappears_is_found(workqueue_broker, thief, tmp_path):
+def test_a_task_that_disappears_is_found(workqueue_broker, tmp_path):
     file = tmp_path / "soak.json"
-    # With one worker, and that frozen, there is something in the queue to be stolen.
-    run = soak(
-        f"--broker={workqueue_broker.url}",
-        "--queue-type=classic",
-        "--minutes=0.15",
-        "--seed=3",
-        "--producers=1",
-        "--workers=1",
-        "--rate=500",
-        f"--json={file}",
-    )
+    with Meddler(workqueue_broker, copies=0) as meddler:
+        code, printed, told = finished(soak(f"--broker={workqueue_broker.url}", *MEDDLED, f"--json={file}"))
 
-    code, printed, told = finished(run)
-
-    assert thief, "the thief stole nothing"
+    assert meddler.task is not None
     assert code == 1, printed + told
     assert "Verdict: broken (lost)" in printed
     [found] = json.loads(file.read_text())["soaks"]
     assert found["violations"].keys() == {"lost"}
-    assert found["violations"]["lost"]["tasks"] == thief
+    assert found["violations"]["lost"]["tasks"] == [meddler.task]
     # What a URL alone does not allow is said, and nothing is left on somebody's broker.
-    assert "Left out" in told and "kill-broker" in told
+    assert "Left out" in told
+    assert "kill-broker" in told
     assert "wq-soak-" not in workqueue_broker.ctl("list_queues", "name")
+
+
+def test_a_task_that_comes_back_after_its_ack_is_found(workqueue_broker, tmp_path):
+    file = tmp_path / "soak.json"
+    with Meddler(workqueue_broker, copies=4) as meddler:
+        code, printed, told = finished(soak(f"--broker={workqueue_broker.url}", *MEDDLED, f"--json={file}"))
+
+    assert code == 1, printed + told
+    [found] = json.loads(file.read_text())["soaks"]
+    # The copies are not marked, either.
+    assert found["violations"].keys() == {"silently-repeated", "redelivered-after-ack"}
+    assert found["violations"]["redelivered-after-ack"]["tasks"] == [meddler.task]
+    assert found["violations"]["silently-repeated"]["tasks"] == [meddler.task]
 
 
 def test_workers_that_ack_automatically_are_found(workqueue_broker):
