@@ -132,7 +132,7 @@ class Soak:
         except (Unknown, BrokerError, WardenError, AMQPError) as reason:
             result.unknown.append(str(reason) or repr(reason))
         result.counts = self._counts()
-        if not result.landed and result.schedule:
+        if not result.landed:
             result.unknown.append("no fault landed")
         if any(each.endswith("ended by itself") for each in result.troubles):
             result.unknown.append("a client's process ended by itself")
