@@ -15,6 +15,7 @@ SPEC = "acknowledgement.no-timeouts"  # has workers, calls rabbitmqctl, and take
 
 VERIFY = [sys.executable, "-m", "workqueue", "verify", "--only", SPEC, "--queue-type", "classic"]
 PYTEST = [sys.executable, "-m", "pytest", str(specs_folder()), f"--guarantee={SPEC}", "--queue-type=classic"]
+SOAK = [sys.executable, "-m", "workqueue", "soak", "--minutes", "1", "--queue-type", "classic"]
 RUN = [sys.executable, "-m", "workqueue", "broker", "run"]
 
 
@@ -46,6 +47,8 @@ def left_after(signal, needle, command, tmp_path):
         pytest.param("SIGKILL", "beam.smp", PYTEST, id="pytest-killed-while-the-broker-boots"),
         pytest.param("SIGKILL", "guarantee.actor", PYTEST, id="pytest-killed-while-workers-work"),
         pytest.param("SIGINT", "guarantee.actor", PYTEST, id="pytest-interrupted"),
+        pytest.param("SIGKILL", "soak.worker", SOAK, id="soak-killed-while-workers-work"),
+        pytest.param("SIGTERM", "soak.worker", SOAK, id="soak-terminated"),
         pytest.param("SIGKILL", "beam.smp", RUN, id="broker-run-killed"),
     ],
 )

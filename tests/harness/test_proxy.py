@@ -64,3 +64,78 @@ def test_a_relay_can_lose_the_answers_alone_and_freeze_later(echo, client_and_pr
     with pytest.raises(TimeoutError):
         client.recv(100)
     assert echo[1] == [b"one", b"two"]
+
+
+def test_a_thawed_relay_passes_what_it_held_back(echo, client_and_proxy):
+    client, proxy = client_and_proxy
+    proxy.freeze()
+    client.sendall(b"two")
+    with pytest.raises(TimeoutError):
+        client.recv(100)
+
+    assert proxy.thaw() == 1
+
+    assert client.recv(100) == b"two"
+    assert echo[1] == [b"one", b"two"]
+
+
+def test_lost_answers_come_after_a_thaw(client_and_proxy):
+    client, proxy = client_and_proxy
+    proxy.lose_answers()
+    client.sendall(b"two")
+    with pytest.raises(TimeoutError):
+        client.recv(100)
+
+    assert proxy.thaw() == 1
+
+    assert client.recv(100) == b"two"
+
+
+@pytest.mark.parametrize("silence", [None, "freeze", "lose_answers"])
+def test_a_cut_connection_ends_as_if_the_other_side_had_closed_it(client_and_proxy, silence):
+    client, proxy = client_and_proxy
+    if silence is not None:
+        getattr(proxy, silence)()
+        client.sendall(b"two")
+
+    assert proxy.cut() == 1
+
+    assert client.recv(100) == b""
+    assert proxy.connections == 0
+    assert proxy.cut() == 0  # a fault that hits nobody says so
+
+
+@pytest.mark.parametrize("silence", [None, "freeze"])
+def test_a_reset_connection_ends_without_a_goodbye(client_and_proxy, silence):
+    client, proxy = client_and_proxy
+    if silence is not None:
+        getattr(proxy, silence)()
+
+    assert proxy.reset() == 1
+
+    with pytest.raises(ConnectionResetError):
+        client.recv(100)
+    assert proxy.connections == 0
+
+
+def test_both_ends_see_the_reset():
+    with socket.create_server(("127.0.0.1", 0)) as listener, Proxy("127.0.0.1", listener.getsockname()[1]) as proxy:
+        client = socket.create_connection(("127.0.0.1", proxy.port))
+        with client, listener.accept()[0] as served:
+            served.settimeout(5)
+            assert proxy.reset() == 1
+            with pytest.raises(ConnectionResetError):
+                served.recv(100)
+
+
+def test_a_relay_serves_again_after_a_cut_and_only_when_thawed():
+    with socket.create_server(("127.0.0.1", 0)) as listener, Proxy("127.0.0.1", listener.getsockname()[1]) as proxy:
+        proxy.freeze()
+        with socket.create_connection(("127.0.0.1", proxy.port)) as early:
+            early.settimeout(5)
+            assert early.recv(100) == b""
+        proxy.thaw()
+        with socket.create_connection(("127.0.0.1", proxy.port)) as late, listener.accept()[0] as served:
+            late.settimeout(5)
+            served.sendall(b"welcome")
+            assert late.recv(100) == b"welcome"

@@ -23,6 +23,7 @@ COMMANDS = {
     "verify": Entry("workqueue.cli.verify:command", "Check each guarantee of a work queue on real brokers."),
     "liar": Entry("workqueue.cli.liar:command", "Run a command against a broker that breaks one promise."),
     "model": Entry("workqueue.cli.model:command", "Compare real queues with a model, step by random step."),
+    "soak": Entry("workqueue.cli.soak:command", "Break all around the workers; see that nothing is lost."),
     "compare": Entry("workqueue.cli.compare:command", "Say what is lost and gained between two brokers."),
     "guarantees": Entry("workqueue.cli.guarantees:command", "List the guarantees, or explain one."),
 }

@@ -47,7 +47,7 @@ def app() -> None:
     Exit codes:
       0  it worked
       1  it failed while it ran
-      2  verify, or model, could not tell
+      2  verify, model, compare or soak could not tell
       3  wrong usage, or no broker to be had
     """
 
