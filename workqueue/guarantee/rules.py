@@ -26,7 +26,7 @@ class Rules:
     :param apart: tasks that come back at once come back apart, those of each consumer in order: first those that were
         fetched with ``basic.get``, each for itself, then those of one consumer after the other.
     :param closed_fetched_last: of a closed channel, those that were fetched come last instead. Where there are several,
-        they come in the order of the delivery tags as text, 10 before 2.
+        they come in the order of the delivery tags as text, 10 before 2 (measured with twelve of them).
     :param full_keeps_turn: a consumer that has become full stays where it is in the row, and loses its turn only if a
         task comes while it is full. Else it leaves at once. In both cases it queues up again when it is no longer full.
     :param failures: what counts towards the delivery limit. A task that failed more often than the limit is dropped.
