@@ -23,10 +23,10 @@ class Rules:
         were handed back before and are still there; or to the ``back``.
     :param requeue_unlimited: the same for a queue that has no delivery limit.
     :param takes_back: where the tasks of a closed channel go.
-    :param closed_apart: tasks of a closed channel come back apart: those that were fetched with ``basic.get`` first, each
-        for itself, then those of one consumer after the other. Else they come back together.
-    :param closed_fetched_last: those that were fetched come last instead. Where there are several,
-        they come in the order of the delivery tags as text, 10 before 2 (measured with twelve of them).
+    :param closed_apart: tasks of a closed channel come back apart: those that were fetched with ``basic.get`` first,
+        each for itself, then those of one consumer after the other. Else they come back together.
+    :param closed_fetched_last: those that were fetched come last instead. Where there are several, they come in the
+        order of the delivery tags as text, 10 before 2 (measured with twelve of them), before 4.0 too.
     :param full_keeps_turn: a consumer that has become full stays where it is in the row, and loses its turn only if a
         task comes while it is full. Else it leaves at once. In both cases it queues up again when it is no longer full.
     :param failures: what counts towards the delivery limit. A task that failed more often than the limit is dropped.
