@@ -135,7 +135,13 @@ def test_a_broker_that_does_not_take_part_is_unknown_and_not_different(pair_with
 
 @pytest.mark.parametrize(
     "otherwise",
-    [{"marks": False}, {"prefetch": False}, {"takes_back": "position"}, {"apart": False}, {"full_keeps_turn": True}],
+    [
+        {"marks": False},
+        {"prefetch": False},
+        {"takes_back": "position"},
+        {"closed_apart": False},
+        {"full_keeps_turn": True},
+    ],
     ids=str,
 )
 def test_a_queue_that_breaks_a_rule_is_found_and_its_script_is_short(pair_with, otherwise):

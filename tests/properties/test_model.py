@@ -152,7 +152,7 @@ def views(rules, script):
         ("quorum", "4.3.6", {"requeue": "position"}),
         ("quorum", "4.3.6", {"requeue_unlimited": "back"}),
         ("quorum", "4.3.6", {"takes_back": "back"}),
-        ("quorum", "4.3.6", {"apart": False}),
+        ("quorum", "4.3.6", {"closed_apart": False}),
         ("quorum", "4.3.6", {"closed_fetched_last": False}),
         ("quorum", "4.3.6", {"full_keeps_turn": True}),
         ("quorum", "4.3.6", {"failures": Rules.of("quorum", "4.0.5").failures}),

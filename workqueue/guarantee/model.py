@@ -179,13 +179,12 @@ class WorkQueue:
             return
         index %= len(mine)
         settled = mine[: index + 1] if multiple else [mine[index]]
-        if not requeue:
-            self._release(settled)
-            self.gone += [each.task for each in settled]
-            self._dispatch()
-        for part in self._parts(settled) if requeue else ():
+        for part in self._parts(settled):
             self._release(part)
-            self._requeue(part, how)
+            if requeue:
+                self._requeue(part, how)
+            else:
+                self.gone += [each.task for each in part]
             self._dispatch()
 
     def _close(self, channel: int) -> None:
@@ -205,8 +204,11 @@ class WorkQueue:
                 self.turns.append(tag)
 
     def _parts(self, settled: list[Held], *, closed: bool = False) -> list[list[Held]]:
-        """What comes back together, in the order in which it does."""
-        if not self.rules.apart:
+        """What comes back together, in the order in which it does.
+
+        A channel settles apart what was fetched with ``basic.get``, each for itself, and then what each consumer holds.
+        """
+        if closed and not self.rules.closed_apart:
             return [settled]
         fetched = [[each] for each in settled if each.consumer is None]
         if closed:

@@ -23,10 +23,10 @@ class Rules:
         were handed back before and are still there; or to the ``back``.
     :param requeue_unlimited: the same for a queue that has no delivery limit.
     :param takes_back: where the tasks of a closed channel go.
-    :param apart: tasks that come back at once come back apart, those of each consumer in order: first those that were
-        fetched with ``basic.get``, each for itself, then those of one consumer after the other.
-    :param closed_fetched_last: of a closed channel, those that were fetched come last instead. Where there are several,
-        they come in the order of the delivery tags as text, 10 before 2.
+    :param closed_apart: tasks of a closed channel come back apart: those that were fetched with ``basic.get`` first,
+        each for itself, then those of one consumer after the other. Else they come back together.
+    :param closed_fetched_last: those that were fetched come last instead. Where there are several, they come in the
+        order of the delivery tags as text, 10 before 2 (measured with twelve of them), before 4.0 too.
     :param full_keeps_turn: a consumer that has become full stays where it is in the row, and loses its turn only if a
         task comes while it is full. Else it leaves at once. In both cases it queues up again when it is no longer full.
     :param failures: what counts towards the delivery limit. A task that failed more often than the limit is dropped.
@@ -42,7 +42,7 @@ class Rules:
     requeue: Place = "position"
     requeue_unlimited: Place = "position"
     takes_back: Place = "position"
-    apart: bool = False
+    closed_apart: bool = False
     closed_fetched_last: bool = False
     full_keeps_turn: bool = True
     failures: frozenset[str] = frozenset()
@@ -69,7 +69,7 @@ class Rules:
             # Release note 3.10.0; 4.0 gives every queue a limit, so only one with -1 has none. 4.3.6 does it no more.
             requeue_unlimited="back" if since(">=3.10,<4.3") else "front",
             takes_back="front",
-            apart=True,
+            closed_apart=True,
             # What a machine keeps consumers by: their tags in 3.8.9 and 3.10.8, numbers in 4.0.5 and 4.3.6.
             closed_fetched_last=since(">=4.0"),
             full_keeps_turn=False,
