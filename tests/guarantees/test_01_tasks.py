@@ -1,6 +1,7 @@
 """The tutorial's programs: a work queue "to distribute time-consuming tasks among multiple workers"."""
 
 from workqueue.guarantee.catalogue import guarantee
+from workqueue.guarantee.proof import caught
 from workqueue.guarantee.sources import TUTORIAL_2
 from workqueue.guarantee.waiting import claim
 
@@ -17,6 +18,11 @@ def to(queue):
     "tasks.any-text",
     "Arbitrary messages can be sent from the command line: the words after the program's name are the task.",
     source=PREPARATION,
+    proved_by=[
+        caught("corrupts-bodies", "in the queue are ['Überprüfe the résumé... --no?']"),
+        caught("mutant:text-as-ascii", "in the queue are ['?berpr?fe the r?sum?... --now']"),
+        caught("mutant:send-twice", "in the queue are ['Überprüfe the résumé... --now', 'Überprüfe"),
+    ],
 )
 def test_any_text_from_the_command_line_is_a_task(stage, queue):
     sent = stage.run("new-task", *to(queue), "Überprüfe", "the", "résumé...", "--", "--now")
@@ -30,6 +36,10 @@ def test_any_text_from_the_command_line_is_a_task(stage, queue):
     "tasks.hello-world-by-default",
     'Without any words, the task is "Hello World!".',
     source=PREPARATION,
+    proved_by=[
+        caught("corrupts-bodies", "in the queue are ['Hello World?']"),
+        caught("mutant:send-twice", "in the queue are ['Hello World!', 'Hello World!']"),
+    ],
 )
 def test_hello_world_is_the_default(stage, queue):
     sent = stage.run("new-task", *to(queue))
@@ -43,6 +53,10 @@ def test_hello_world_is_the_default(stage, queue):
     "tasks.a-dot-is-a-second",
     "Every dot in a task accounts for one second of work: Hello... takes three. (Here a second is compressed to 0.2.)",
     source=PREPARATION,
+    proved_by=[
+        caught("corrupts-bodies", "workqueue worker (1) prints \" [x] Received 'Hello..."),
+        caught("mutant:work-skipped", "prints \" [x] Received 'Hello...'\": not within"),
+    ],
 )
 def test_every_dot_is_a_second_of_work(stage, queue, publish):
     worker = stage.start("worker", *to(queue), "--dot", "0.2")
@@ -69,6 +83,10 @@ def test_every_dot_is_a_second_of_work(stage, queue, publish):
     "tasks.shared-between-workers",
     "When you run many workers the tasks will be shared between them.",
     source=TUTORIAL_2.section("overview"),
+    proved_by=[
+        caught("starves-one", "each worker does one task"),
+        caught("mutant:work-skipped", "each worker does one task: not within"),
+    ],
 )
 def test_tasks_are_shared_between_workers(stage, queue, publish):
     first, second = (stage.start("worker", *to(queue), "--dot", "0.2") for _ in range(2))

@@ -2,6 +2,7 @@
 
 from workqueue.guarantee.catalogue import guarantee, hazard
 from workqueue.guarantee.checkers import duplicated, falsely_marked, lost, unexpected
+from workqueue.guarantee.proof import caught
 from workqueue.guarantee.sources import CONSUMERS, TUTORIAL_2
 from workqueue.guarantee.waiting import claim
 
@@ -12,6 +13,15 @@ ROUND_ROBIN = TUTORIAL_2.section("round-robin-dispatching")
     "dispatch.tutorial-transcript",
     "Of the tutorial's five messages, the first worker receives the first, third and fifth, the second the other two.",
     source=ROUND_ROBIN,
+    proved_by=[
+        caught("favours-one", "worker 2 gets and finishes ['Second message..', 'Fourth message....']", on="classic"),
+        caught(
+            "favours-one",
+            "worker 2 gets and finishes ['Second message..', 'Fourth message....']",
+            on="quorum",
+            versions=">=3.10",
+        ),
+    ],
 )
 def test_the_tutorials_transcript(workers, publish):
     first, second = workers(2, auto_ack=True)
@@ -29,6 +39,15 @@ def test_the_tutorials_transcript(workers, publish):
     "With two workers, each message goes to the next worker in turn.",
     source=ROUND_ROBIN,
     counter_example="dispatch.late-worker-is-left-out",
+    proved_by=[
+        caught("favours-one", "worker 2 receives ['task 2', 'task 4', 'task 6', 'task 8', 'task 10", on="classic"),
+        caught(
+            "favours-one",
+            "worker 2 receives ['task 2', 'task 4', 'task 6', 'task 8', 'task 10",
+            on="quorum",
+            versions=">=3.10",
+        ),
+    ],
 )
 def test_two_workers_take_turns(workers, publish):
     first, second = workers(2)
@@ -45,6 +64,11 @@ def test_two_workers_take_turns(workers, publish):
     "dispatch.round-robin-three",
     "With three workers, each message goes to the next worker in turn.",
     source=ROUND_ROBIN,
+    proved_by=[
+        caught("favours-one", "`worker.tasks == tasks[place::3]", on="classic"),
+        caught("favours-one", "`worker.tasks == tasks[place::3]", on="quorum", versions=">=3.10"),
+        caught("starves-one", "worker 1 receives ['task 1', 'task 4', 'task 7', 'task 10', 'task"),
+    ],
 )
 def test_three_workers_take_turns(workers, publish):
     team = workers(3)
@@ -60,6 +84,11 @@ def test_three_workers_take_turns(workers, publish):
     "dispatch.round-robin-many",
     "With any number of workers, each message goes to the next worker in turn.",
     source=ROUND_ROBIN,
+    proved_by=[
+        caught("favours-one", "`worker.tasks == tasks[place::6]", on="classic"),
+        caught("favours-one", "`worker.tasks == tasks[place::6]", on="quorum", versions=">=3.10"),
+        caught("starves-one", "`worker.tasks == tasks[place::6]"),
+    ],
 )
 def test_any_number_of_workers_take_turns(workers, publish):
     team = workers(6)
@@ -75,6 +104,11 @@ def test_any_number_of_workers_take_turns(workers, publish):
     "dispatch.equal-shares",
     "On average every worker gets the same number of messages.",
     source=ROUND_ROBIN,
+    proved_by=[
+        caught("favours-one", "50 tasks were shared out as", on="classic"),
+        caught("favours-one", "50 tasks were shared out as", on="quorum", versions=">=3.10"),
+        caught("starves-one", "50 tasks were shared out as"),
+    ],
 )
 def test_every_worker_gets_the_same_number(workers, publish):
     team = workers(3)
@@ -91,6 +125,10 @@ def test_every_worker_gets_the_same_number(workers, publish):
     "As long as nothing fails, each task is given to exactly one worker, exactly once.",
     source=CONSUMERS.section("acknowledgement-modes"),
     counter_example="acknowledgement.work-can-be-done-twice",
+    proved_by=[
+        caught("repeats-deliveries", "Tasks that were delivered more than once, whatever their flag said."),
+        caught("hands-to-two", "Tasks that were delivered more than once, whatever their flag said."),
+    ],
 )
 def test_each_task_is_given_out_once(stage, queue, workers, publish):
     team = workers(3, prefetch=2)
@@ -109,6 +147,7 @@ def test_each_task_is_given_out_once(stage, queue, workers, publish):
     "dispatch.more-workers-drain-faster",
     "If a backlog builds up, adding workers drains it faster.",
     source=ROUND_ROBIN,
+    proved_by=[caught("starves-one", "`together < alone * 2 / 3")],
 )
 def test_three_workers_drain_a_backlog_faster_than_one(stage, workers):
     def time_to_drain(count):
@@ -130,6 +169,7 @@ def test_three_workers_drain_a_backlog_faster_than_one(stage, workers):
     "With a prefetch limit, a worker that joins late gets a share of the backlog at once.",
     source=TUTORIAL_2.section("fair-dispatch"),
     counter_example="dispatch.late-worker-is-left-out",
+    proved_by=[caught("ignores-prefetch", "worker 2 receives ['task 2']")],
 )
 def test_with_prefetch_a_late_worker_gets_work(workers, publish):
     tasks = publish(*(f"task {n}" for n in range(1, 11)))
@@ -146,6 +186,7 @@ def test_with_prefetch_a_late_worker_gets_work(workers, publish):
     "Without a prefetch limit, a backlog that was already sent to one worker is not shared with a worker that joins "
     "late.",
     source=TUTORIAL_2.section("fair-dispatch"),
+    proved_by=[caught("lowers-prefetch", "worker 1 receives ['task 1', 'task 2', 'task 3', 'task 4', 'task 5")],
 )
 def test_without_prefetch_a_late_worker_gets_nothing_of_the_backlog(queue, workers, publish):
     backlog = publish(*(f"task {n}" for n in range(1, 21)))

@@ -3,6 +3,7 @@
 import time
 
 from workqueue.guarantee.catalogue import guarantee, hazard
+from workqueue.guarantee.proof import caught
 from workqueue.guarantee.sources import (
     CONSUMERS,
     HEARTBEATS,
@@ -20,6 +21,7 @@ ACKNOWLEDGEMENT = TUTORIAL_2.section("message-acknowledgment")
     "acknowledgement.auto-ack-loses-the-task-in-hand",
     "With automatic acknowledgement, a worker that is killed loses the task that it is working on.",
     source=ACKNOWLEDGEMENT,
+    proved_by=[caught("wants-acks", "`queue.drain() == []")],
 )
 def test_auto_ack_loses_the_task_in_hand(queue, workers, publish):
     [worker] = workers(1, auto_ack=True, hold=True)
@@ -35,6 +37,7 @@ def test_auto_ack_loses_the_task_in_hand(queue, workers, publish):
     "acknowledgement.auto-ack-loses-tasks-already-sent",
     "With automatic acknowledgement, a worker that is killed also loses all tasks that were sent to it and not begun.",
     source=ACKNOWLEDGEMENT,
+    proved_by=[caught("wants-acks", "`queue.drain() == []")],
 )
 def test_auto_ack_loses_everything_already_sent_to_the_worker(queue, workers, publish):
     [worker] = workers(1, auto_ack=True, hold=True)
@@ -68,6 +71,7 @@ def _comes_back_to_another_worker(queue, workers, publish, end):
     "acknowledgement.returned-on-channel-close",
     "If a worker's channel is closed, its unacknowledged tasks go to another worker.",
     source=ACKNOWLEDGEMENT,
+    proved_by=[caught("acks-for-the-dead", "worker 2 receives ['first task', 'second task', 'third task']")],
 )
 def test_tasks_come_back_when_the_channel_closes(queue, workers, publish):
     _comes_back_to_another_worker(queue, workers, publish, end=lambda worker: worker.close_channel())
@@ -77,6 +81,7 @@ def test_tasks_come_back_when_the_channel_closes(queue, workers, publish):
     "acknowledgement.returned-on-connection-close",
     "If a worker's connection is closed, its unacknowledged tasks go to another worker.",
     source=ACKNOWLEDGEMENT,
+    proved_by=[caught("acks-for-the-dead", "worker 2 receives ['first task', 'second task', 'third task']")],
 )
 def test_tasks_come_back_when_the_connection_closes(queue, workers, publish):
     _comes_back_to_another_worker(queue, workers, publish, end=lambda worker: worker.close_connection())
@@ -87,6 +92,7 @@ def test_tasks_come_back_when_the_connection_closes(queue, workers, publish):
     "If a worker dies without sending an ack (SIGKILL), its tasks go to another worker.",
     source=ACKNOWLEDGEMENT,
     counter_example="acknowledgement.auto-ack-loses-the-task-in-hand",
+    proved_by=[caught("acks-for-the-dead", "worker 2 receives ['first task', 'second task', 'third task']")],
 )
 def test_tasks_come_back_when_the_worker_is_killed(queue, workers, publish):
     _comes_back_to_another_worker(queue, workers, publish, end=lambda worker: worker.kill())
@@ -97,6 +103,7 @@ def test_tasks_come_back_when_the_worker_is_killed(queue, workers, publish):
     "Even if you kill a worker using CTRL+C while it was processing a message, nothing is lost.",
     source=ACKNOWLEDGEMENT,
     counter_example="acknowledgement.auto-ack-loses-tasks-already-sent",
+    proved_by=[caught("acks-for-the-dead", "worker 2 receives ['first task', 'second task', 'third task']")],
 )
 def test_tasks_come_back_when_the_worker_is_interrupted(queue, workers, publish):
     _comes_back_to_another_worker(queue, workers, publish, end=lambda worker: worker.interrupt())
@@ -107,6 +114,7 @@ def test_tasks_come_back_when_the_worker_is_interrupted(queue, workers, publish)
     "If a worker's TCP connection is lost in silence (no FIN, no RST), its tasks go to another worker once heartbeats "
     "are missed.",
     source=HEARTBEATS.section("heartbeats-interval"),
+    proved_by=[caught("beats-for-the-dead", "worker 2 receives ['a long task']")],
 )
 def test_tasks_come_back_when_the_connection_is_lost_in_silence(stage, queue, workers, publish):
     wire = stage.proxy()
@@ -128,6 +136,7 @@ def test_tasks_come_back_when_the_connection_is_lost_in_silence(stage, queue, wo
     "If another worker is online, RabbitMQ quickly redelivers a dead worker's task: within seconds, long before a "
     "heartbeat could be missed.",
     source=ACKNOWLEDGEMENT,
+    proved_by=[caught("delays-redelivery", "worker 2 receives ['a long task']")],
 )
 def test_another_worker_gets_the_task_promptly(stage, workers, publish):
     first, second = workers(2, prefetch=1, hold=True)
@@ -150,6 +159,10 @@ def test_another_worker_gets_the_task_promptly(stage, workers, publish):
     "acknowledgement.redelivered-flag-tells-the-truth",
     "A task is marked as redelivered if, and only if, it was delivered before and came back.",
     source=CONSUMERS.section("message-properties"),
+    proved_by=[
+        caught("hides-redelivered", "`again.redelivered is True"),
+        caught("forges-redelivered", "`first.received[0].redelivered is False"),
+    ],
 )
 def test_the_redelivered_flag_tells_the_truth(workers, publish):
     [first] = workers(1, prefetch=1, hold=True)
@@ -169,6 +182,7 @@ def test_the_redelivered_flag_tells_the_truth(workers, publish):
     "acknowledgement.work-can-be-done-twice",
     "A task whose worker dies after the work and before the ack is done again: at least once is not exactly once.",
     source=RELIABILITY.section("consumer-side"),
+    proved_by=[caught("acks-for-the-dead", "worker 2 gets and finishes ['charge the card']")],
 )
 def test_work_can_be_done_twice(workers, publish):
     [first] = workers(1, prefetch=1, forget_ack=True)

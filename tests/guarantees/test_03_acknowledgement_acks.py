@@ -2,6 +2,7 @@
 
 from workqueue.guarantee.catalogue import guarantee, hazard
 from workqueue.guarantee.expectation import BrokenOn
+from workqueue.guarantee.proof import caught
 from workqueue.guarantee.sources import CONFIRMS, TUTORIAL_2, TUTORIAL_2_OF_2019, release_note, server_source
 from workqueue.guarantee.waiting import barrier, claim, refused, watch
 
@@ -16,6 +17,10 @@ ACKNOWLEDGEMENT = TUTORIAL_2.section("message-acknowledgment")
     "Manual message acknowledgments are turned on by default.",
     source=ACKNOWLEDGEMENT,
     counter_example="acknowledgement.auto-ack-loses-the-task-in-hand",
+    proved_by=[
+        caught("auto-acks", "`[each.task for each in queue.drain()] == [task]"),
+        caught("acks-for-the-dead", "`[each.task for each in queue.drain()] == [task]"),
+    ],
 )
 def test_manual_acknowledgement_is_the_default(stage, queue, publish):
     [task] = publish("a task")
@@ -35,6 +40,7 @@ def test_manual_acknowledgement_is_the_default(stage, queue, publish):
     "An acknowledged task is deleted: it does not come back when its worker dies.",
     source=ACKNOWLEDGEMENT,
     counter_example="acknowledgement.forgotten-acks-come-back",
+    proved_by=[caught("resurrects-acked", "`[each.task for each in queue.drain()] == [held]")],
 )
 def test_an_acked_task_does_not_come_back(queue, workers, publish):
     [worker] = workers(1, prefetch=1, hold=True)
@@ -55,6 +61,10 @@ def test_an_acked_task_does_not_come_back(queue, workers, publish):
     "the task stays with its worker.",
     source=ACKNOWLEDGEMENT,
     counter_example="acknowledgement.other-channel-can-hit-another-task",
+    proved_by=[
+        caught("forgives", "an ack on another channel is an error: it was accepted"),
+        caught("renames-errors", "an ack on another channel is an error: refused, but with 506"),
+    ],
 )
 def test_an_ack_on_another_channel_closes_that_channel(stage, queue, publish):
     [task] = publish("a task")
@@ -77,6 +87,7 @@ def test_an_ack_on_another_channel_closes_that_channel(stage, queue, publish):
     "If the other channel holds a task of its own under the same delivery tag, the ack raises nothing, and deletes "
     "that task instead.",
     source=server_source("4.0.5", "deps/rabbit/src/rabbit_channel.erl"),
+    proved_by=[caught("swallows-acks", "`[each.task for each in queue.drain()] == [mine]")],
 )
 def test_an_ack_on_another_channel_can_delete_the_wrong_task(stage, queue, publish):
     mine, innocent = publish("mine", "innocent")
@@ -98,6 +109,10 @@ def test_an_ack_on_another_channel_can_delete_the_wrong_task(stage, queue, publi
     "acknowledgement.double-ack-is-refused",
     "Acknowledging a task twice closes the channel with 406, unknown delivery tag.",
     source=CONFIRMS.section("consumer-acks-double-acking"),
+    proved_by=[
+        caught("forgives", "a double ack is an error: it was accepted"),
+        caught("renames-errors", "a double ack is an error: refused, but with 506 'RESOURCE_ERROR"),
+    ],
 )
 def test_a_double_ack_closes_the_channel(stage, queue, publish):
     publish("a task")
@@ -120,6 +135,7 @@ def test_a_double_ack_closes_the_channel(stage, queue, publish):
     "If basic_ack is forgotten, messages_unacknowledged grows, as rabbitmqctl list_queues shows.",
     source=ACKNOWLEDGEMENT,
     needs=["ctl"],
+    proved_by=[caught("auto-acks", "rabbitmqctl shows 7 unacknowledged and none ready")],
 )
 def test_forgotten_acks_pile_up(queue, workers, publish):
     [worker] = workers(1, forget_ack=True)
@@ -137,6 +153,10 @@ def test_forgotten_acks_pile_up(queue, workers, publish):
     "acknowledgement.forgotten-acks-come-back",
     "If basic_ack is forgotten, the tasks are redelivered when the worker quits, though it has done them all.",
     source=ACKNOWLEDGEMENT,
+    proved_by=[
+        caught("acks-for-the-dead", "`sorted((each.task for each in returned)) == tasks"),
+        caught("auto-acks", "`sorted((each.task for each in returned)) == tasks"),
+    ],
 )
 def test_forgotten_acks_come_back_when_the_worker_quits(queue, workers, publish):
     [worker] = workers(1, forget_ack=True)
@@ -165,6 +185,7 @@ BROKER_ENFORCES_A_TIMEOUT = "the broker enforces an acknowledgement timeout by d
         BrokenOn("classic", ">=3.8.15,<4.3", BROKER_ENFORCES_A_TIMEOUT, release_note("3.8.15")),
         BrokenOn("quorum", ">=3.8.15", BROKER_ENFORCES_A_TIMEOUT, release_note("3.8.15")),
     ],
+    proved_by=[caught("hangs-up", "the broker took the task from the worker that was busy with it, and")],
 )
 def test_there_are_no_message_timeouts(stage, workers, publish):
     with stage.operator.compressed_ack_timeout(seconds=1) as timeout:

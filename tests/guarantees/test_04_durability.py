@@ -5,6 +5,7 @@ from types import MappingProxyType
 from workqueue.guarantee.catalogue import guarantee, hazard
 from workqueue.guarantee.core_programs import ended
 from workqueue.guarantee.expectation import BrokenOn
+from workqueue.guarantee.proof import caught
 from workqueue.guarantee.sources import QUEUES, TUTORIAL_2, release_note
 from workqueue.guarantee.waiting import promised, refused
 
@@ -28,6 +29,7 @@ def bodies(drained):
     source=DURABILITY,
     across="restart",
     counter_example="durability.transient-queue-is-forgotten",
+    proved_by=[caught("forgets-queues", "`queue.exists()")],
 )
 def test_a_durable_queue_survives_a_restart(queue):
     assert queue.exists()
@@ -41,6 +43,7 @@ def test_a_durable_queue_survives_a_restart(queue):
     source=DURABILITY,
     across="kill",
     counter_example="durability.transient-queue-is-forgotten",
+    proved_by=[caught("forgets-queues", "`queue.exists()")],
 )
 def test_a_durable_queue_survives_a_kill(queue):
     assert queue.exists()
@@ -63,6 +66,7 @@ def test_a_durable_queue_survives_a_kill(queue):
             {"permit.transient_nonexcl_queues": "false"},
         )
     ],
+    proved_by=[caught("makes-durable", "`not transient.exists()")],
 )
 def test_a_transient_queue_is_forgotten(stage):
     with promised("a queue can be transient"):
@@ -92,6 +96,10 @@ def _is_refused_and_harms_nothing(stage, queue, argument, *, durable=True, argum
     "durability.redeclare-other-durability-refused",
     "RabbitMQ doesn't allow redefining an existing queue as transient; neither queue nor messages are harmed.",
     source=EQUIVALENCE,
+    proved_by=[
+        caught("forgives", "redeclaring with another durable is an error: it was accepted"),
+        caught("renames-errors", "redeclaring with another durable is an error: refused, but with 506"),
+    ],
 )
 def test_redeclaring_as_transient_is_refused(stage, queue):
     _is_refused_and_harms_nothing(stage, queue, "durable", durable=False)
@@ -101,6 +109,10 @@ def test_redeclaring_as_transient_is_refused(stage, queue):
     "durability.redeclare-other-type-refused",
     "RabbitMQ doesn't allow redefining an existing queue with another type; neither queue nor messages are harmed.",
     source=EQUIVALENCE,
+    proved_by=[
+        caught("forgives", "redeclaring with another x-queue-type is an error: it was accepted"),
+        caught("renames-errors", "redeclaring with another x-queue-type is an error: refused, but with"),
+    ],
 )
 def test_redeclaring_with_another_type_is_refused(stage, queue):
     other = "quorum" if stage.queue_type == "classic" else "classic"
@@ -111,6 +123,10 @@ def test_redeclaring_with_another_type_is_refused(stage, queue):
     "durability.redeclare-other-ttl-refused",
     "RabbitMQ doesn't allow redefining an existing queue with a message TTL; neither queue nor messages are harmed.",
     source=EQUIVALENCE,
+    proved_by=[
+        caught("forgives", "redeclaring with another x-message-ttl is an error: it was accepted"),
+        caught("ignores-ttl", "redeclaring with another x-message-ttl is an error: it was accepted"),
+    ],
 )
 def test_redeclaring_with_a_message_ttl_is_refused(stage, queue):
     _is_refused_and_harms_nothing(stage, queue, "x-message-ttl", arguments={"x-message-ttl": 60_000})
@@ -120,6 +136,10 @@ def test_redeclaring_with_a_message_ttl_is_refused(stage, queue):
     "durability.redeclare-other-length-refused",
     "RabbitMQ doesn't allow redefining an existing queue with a length limit; neither queue nor messages are harmed.",
     source=EQUIVALENCE,
+    proved_by=[
+        caught("forgives", "redeclaring with another x-max-length is an error: it was accepted"),
+        caught("ignores-length-limit", "redeclaring with another x-max-length is an error: it was accepted"),
+    ],
 )
 def test_redeclaring_with_a_length_limit_is_refused(stage, queue):
     _is_refused_and_harms_nothing(stage, queue, "x-max-length", arguments={"x-max-length": 5})
@@ -129,6 +149,7 @@ def test_redeclaring_with_a_length_limit_is_refused(stage, queue):
     "durability.redeclare-same-is-harmless",
     "Declaring a queue again with the same arguments changes nothing.",
     source=EQUIVALENCE,
+    proved_by=[caught("refuses-to-redeclare", "the same declaration is accepted: the broker refused:")],
 )
 def test_redeclaring_with_the_same_arguments_changes_nothing(stage, queue, publish):
     publish(*TASKS)
@@ -144,6 +165,10 @@ def test_redeclaring_with_the_same_arguments_changes_nothing(stage, queue, publi
     "durability.producer-and-consumer-must-agree",
     "The declaration needs to be the same in producer and consumer: the second to come with another is turned away.",
     source=DURABILITY,
+    proved_by=[
+        caught("renames-errors", "`'x-queue-type' in turned_away.output"),
+        caught("mutant:declares-nothing", "workqueue worker (2) ends: not within"),
+    ],
 )
 def test_producer_and_consumer_must_agree(stage, queue):
     other = "quorum" if stage.queue_type == "classic" else "classic"

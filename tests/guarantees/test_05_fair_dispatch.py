@@ -1,6 +1,7 @@
 """Fair dispatch: "don't dispatch a new message to a worker until it has acknowledged the previous one"."""
 
 from workqueue.guarantee.catalogue import guarantee, hazard
+from workqueue.guarantee.proof import caught
 from workqueue.guarantee.sources import CONFIRMS, TUTORIAL_2
 from workqueue.guarantee.waiting import claim
 
@@ -22,6 +23,7 @@ def makespan(team, tasks):
     "When all odd messages are heavy and even messages are light, one worker will be constantly busy and the other "
     "one will do hardly any work.",
     source=FAIR,
+    proved_by=[caught("lowers-prefetch", "worker 1 gets and finishes ['heavy 1........', 'heavy 2........")],
 )
 def test_without_prefetch_one_worker_is_busy_and_the_other_idle(stage, workers, publish):
     busy, idle = workers(2, dot=DOT)
@@ -44,6 +46,10 @@ def test_without_prefetch_one_worker_is_busy_and_the_other_idle(stage, workers, 
     "With prefetch_count=1, RabbitMQ gives no worker more than one message at a time.",
     source=FAIR,
     counter_example="fair-dispatch.without-prefetch-holds-many",
+    proved_by=[
+        caught("raises-prefetch", "`[worker.most_held_at_once for worker in team] == [1, 1]"),
+        caught("ignores-prefetch", "`[worker.most_held_at_once for worker in team] == [1, 1]"),
+    ],
 )
 def test_with_prefetch_1_no_worker_ever_holds_two(queue, workers, publish):
     team = workers(2, prefetch=1, hold=True)
@@ -63,6 +69,7 @@ def test_with_prefetch_1_no_worker_ever_holds_two(queue, workers, publish):
     "Without prefetch_count, RabbitMQ doesn't look at the number of unacknowledged messages of a worker: it is sent "
     "everything at once.",
     source=FAIR,
+    proved_by=[caught("lowers-prefetch", "worker 1 receives ['task 1', 'task 2', 'task 3', 'task 4', 'task 5")],
 )
 def test_without_prefetch_a_worker_is_sent_everything(queue, workers, publish):
     [worker] = workers(1, hold=True)
@@ -79,6 +86,7 @@ def test_without_prefetch_a_worker_is_sent_everything(queue, workers, publish):
     "With prefetch_count=1, a message is not dispatched to a busy worker, but to the next one that is not busy.",
     source=FAIR,
     counter_example="fair-dispatch.without-prefetch-one-is-busy-one-idle",
+    proved_by=[caught("raises-prefetch", "worker 2 receives ['task 2', 'task 3', 'task 4', 'task 5', 'task 6']")],
 )
 def test_the_next_task_goes_to_the_worker_that_is_free(queue, workers, publish):
     busy, free = workers(2, prefetch=1, hold=True)
@@ -99,6 +107,7 @@ def test_the_next_task_goes_to_the_worker_that_is_free(queue, workers, publish):
     "scheduling: half of all the work plus half of the longest task.",
     source=FAIR,
     counter_example="fair-dispatch.prefetch-two-is-unfair",
+    proved_by=[caught("raises-prefetch", "`took <= bound")],
 )
 def test_with_prefetch_1_the_makespan_keeps_grahams_bound(stage, workers, publish):
     team = workers(2, prefetch=1, dot=DOT)
@@ -116,6 +125,7 @@ def test_with_prefetch_1_the_makespan_keeps_grahams_bound(stage, workers, publis
     "fair-dispatch.prefetch-two-is-unfair",
     "With prefetch_count=2, heavy, light, heavy, light gives both heavy tasks to the same worker.",
     source=FAIR,
+    proved_by=[caught("lowers-prefetch", "`first.tasks == tasks[0::2]")],
 )
 def test_with_prefetch_2_one_worker_gets_both_heavy_tasks(stage, workers, publish):
     first, second = workers(2, prefetch=2, dot=DOT)
@@ -134,6 +144,10 @@ def test_with_prefetch_2_one_worker_gets_both_heavy_tasks(stage, workers, publis
     "With prefetch_count=n a worker never holds more than n messages, and each ack brings exactly one more.",
     source=CONFIRMS.section("channel-qos-prefetch"),
     counter_example="fair-dispatch.without-prefetch-holds-many",
+    proved_by=[
+        caught("raises-prefetch", "`worker.tasks == tasks[:3 + finished]"),
+        caught("ignores-prefetch", "`worker.tasks == tasks[:3 + finished]"),
+    ],
 )
 def test_prefetch_n_bounds_what_a_worker_holds(queue, workers, publish):
     [worker] = workers(1, prefetch=3, hold=True)
@@ -154,6 +168,10 @@ def test_prefetch_n_bounds_what_a_worker_holds(queue, workers, publish):
     "With prefetch_count=1, a worker that forgets to acknowledge gets one message and then nothing, while the queue "
     "fills up.",
     source=FAIR,
+    proved_by=[
+        caught("ignores-prefetch", "`worker.sync() == len(tasks) - 1"),
+        caught("raises-prefetch", "`worker.sync() == len(tasks) - 1"),
+    ],
 )
 def test_with_prefetch_1_a_forgotten_ack_stalls_the_worker(queue, workers, publish):
     [worker] = workers(1, prefetch=1, forget_ack=True)

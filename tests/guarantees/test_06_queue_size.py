@@ -2,6 +2,7 @@
 
 from workqueue.guarantee.catalogue import guarantee, hazard
 from workqueue.guarantee.expectation import BrokenOn
+from workqueue.guarantee.proof import caught
 from workqueue.guarantee.sources import TTL, TUTORIAL_2, release_note
 from workqueue.guarantee.waiting import claim, promised
 
@@ -19,6 +20,7 @@ NO_TTL_YET = BrokenOn(
     "queue-size.fills-up-when-all-are-busy",
     "If all the workers are busy, the queue fills up: every publish is accepted, and the backlog grows without limit.",
     source=QUEUE_SIZE,
+    proved_by=[caught("limits-length", "two are held, the rest wait")],
 )
 def test_with_all_workers_busy_the_queue_fills_up_and_nothing_is_refused(queue, workers, publish):
     first, second = workers(2, prefetch=1, hold=True)
@@ -33,6 +35,7 @@ def test_with_all_workers_busy_the_queue_fills_up_and_nothing_is_refused(queue, 
     "Adding workers relieves a queue that fills up.",
     source=QUEUE_SIZE,
     counter_example="queue-size.fills-up-when-all-are-busy",
+    proved_by=[caught("miscounts", "`queue.ready() == 0")],
 )
 def test_adding_workers_empties_the_queue(queue, workers, publish):
     [stuck] = workers(1, prefetch=1, hold=True)
@@ -52,6 +55,7 @@ def test_adding_workers_empties_the_queue(queue, workers, publish):
     source=TTL.section("per-queue-message-ttl"),
     counter_example="queue-size.fills-up-when-all-are-busy",
     broken_on=[NO_TTL_YET],
+    proved_by=[caught("ignores-ttl", "the backlog expires")],
 )
 def test_a_message_ttl_on_the_queue_empties_it(stage, workers):
     with promised("a queue can have a message TTL"):
@@ -70,6 +74,7 @@ def test_a_message_ttl_on_the_queue_empties_it(stage, workers):
     source=TTL.section("per-message-ttl-in-publishers"),
     counter_example="queue-size.fills-up-when-all-are-busy",
     broken_on=[NO_TTL_YET],
+    proved_by=[caught("ignores-message-ttl", "the backlog expires")],
 )
 def test_a_ttl_on_each_message_empties_the_queue(queue, workers, publish):
     [busy] = workers(1, prefetch=1, hold=True)

@@ -1,6 +1,7 @@
 """Consumers: how a worker registers with a queue or fetches from it, and how a subscription ends."""
 
 from workqueue.guarantee.catalogue import guarantee, hazard
+from workqueue.guarantee.proof import caught
 from workqueue.guarantee.sources import CONFIRMS, CONSUMER_CANCEL, CONSUMERS, PUBLISHERS
 from workqueue.guarantee.waiting import PATIENCE, claim, promised, refused
 
@@ -15,6 +16,10 @@ CANCELLING = CONSUMERS.section("unsubscribing")
     "consumers.backlog-is-delivered-at-once",
     "If there are messages in the queue when a worker registers, deliveries start immediately, the oldest first.",
     source=BASICS,
+    proved_by=[
+        caught("never-delivers", "client 1 receives ['first task', 'second task', 'third task']"),
+        caught("swaps-deliveries", "`worker.tasks == tasks"),
+    ],
 )
 def test_a_backlog_is_delivered_to_a_new_consumer(stage, queue, publish):
     tasks = publish("first task", "second task", "third task")
@@ -30,6 +35,7 @@ def test_a_backlog_is_delivered_to_a_new_consumer(stage, queue, publish):
     "consumers.new-task-is-pushed",
     "A worker that registers with an empty queue is sent each task when it is published, without asking for it.",
     source=BASICS,
+    proved_by=[caught("never-delivers", "client 1 receives ['first task']")],
 )
 def test_a_new_task_is_pushed_to_a_waiting_consumer(stage, queue, publish):
     worker = stage.client()
@@ -48,6 +54,11 @@ def test_a_new_task_is_pushed_to_a_waiting_consumer(stage, queue, publish):
     "An attempt to consume from a queue that does not exist closes the channel with 404; the connection and its other "
     "channels live on.",
     source=BASICS,
+    proved_by=[
+        caught("escalates", "a missing queue cannot be consumed from: refused, but the whole"),
+        caught("forgives", "a missing queue cannot be consumed from: it was accepted"),
+        caught("creates-what-is-missing", "a missing queue cannot be consumed from: it was accepted"),
+    ],
 )
 def test_consuming_from_a_missing_queue_closes_only_the_channel(stage, queue, publish):
     [task] = publish("a task")
@@ -66,6 +77,7 @@ def test_consuming_from_a_missing_queue_closes_only_the_channel(stage, queue, pu
     "consumers.publish-to-missing-queue-vanishes",
     "A task that is published to a queue that does not exist vanishes without an error, and is confirmed all the same.",
     source=PUBLISHERS.section("unroutable"),
+    proved_by=[caught("refuses-publishes", "the broker confirms it")],
 )
 def test_a_task_for_a_missing_queue_vanishes(stage, queue):
     producer = stage.client()
@@ -86,6 +98,7 @@ def test_a_task_for_a_missing_queue_vanishes(stage, queue):
     "worker connects and registers again.",
     source=CONSUMERS.section("connection-recovery"),
     across="restart",
+    proved_by=[caught("forgets-messages", "the tasks are back")],
 )
 def test_after_a_restart_nobody_registers_the_worker_again(stage, queue, publish):
     worker = stage.client()
@@ -113,6 +126,10 @@ def test_after_a_restart_nobody_registers_the_worker_again(stage, queue, publish
     "consumers.same-tag-again",
     "A worker can unsubscribe and subscribe again under the same consumer tag, 50 times here: it is given every task.",
     source=CONSUMERS.section("consumer-tags"),
+    proved_by=[
+        caught("refuses-second-consumer", "it can subscribe, and subscribe again: the broker refused:"),
+        caught("never-delivers", "client 1 receives ['task 1']"),
+    ],
 )
 def test_a_consumer_tag_can_be_used_again_and_again(stage, queue, publish):
     tasks = publish(*(f"task {n}" for n in range(1, 51)))
@@ -139,6 +156,7 @@ def test_a_consumer_tag_can_be_used_again_and_again(stage, queue, publish):
     "consumers.cancel-stops-deliveries",
     "After a worker has cancelled its subscription, no further tasks are sent to it: all go to the others.",
     source=CANCELLING,
+    proved_by=[caught("ignores-cancel", "client 2 receives ['task 1', 'task 2', 'task 3', 'task 4', 'task 5']")],
 )
 def test_a_cancelled_consumer_gets_nothing_new(stage, queue, publish):
     leaving, staying = stage.client(), stage.client()
@@ -158,6 +176,7 @@ def test_a_cancelled_consumer_gets_nothing_new(stage, queue, publish):
     "Cancelling a subscription neither discards nor requeues what was delivered: the worker still holds it, and can "
     "acknowledge it.",
     source=CANCELLING,
+    proved_by=[caught("returns-on-cancel", "`other.tasks == [*tasks[3:], 'one more task']")],
 )
 def test_a_cancelled_consumer_keeps_what_it_holds(stage, queue, publish):
     leaving, other = stage.client(), stage.client()
@@ -184,6 +203,10 @@ def test_a_cancelled_consumer_keeps_what_it_holds(stage, queue, publish):
     "consumers.channel-close-after-cancel-returns-tasks",
     "To give back what it holds after cancelling its subscription, a worker closes its channel.",
     source=CANCELLING,
+    proved_by=[
+        caught("acks-for-the-dead", "client 2 receives ['first task', 'second task', 'third task']"),
+        caught("returns-on-cancel", "`other.tasks == []"),
+    ],
 )
 def test_closing_the_channel_after_a_cancel_returns_what_was_held(stage, queue, publish):
     leaving, other = stage.client(), stage.client()
@@ -205,6 +228,7 @@ def test_closing_the_channel_after_a_cancel_returns_what_was_held(stage, queue, 
     "consumers.queue-deletion-is-notified",
     "When its queue is deleted, a consumer is told so with basic.cancel; its channel stays open.",
     source=CONSUMER_CANCEL.section("overview"),
+    proved_by=[caught("hides-cancels", "the broker cancels its consumer")],
 )
 def test_a_consumer_is_told_when_its_queue_is_deleted(stage, queue):
     worker, operator = stage.client(), stage.client()
@@ -221,6 +245,7 @@ def test_a_consumer_is_told_when_its_queue_is_deleted(stage, queue):
     "When its queue is deleted, the tutorial's worker ends as if all were well: start_consuming() returns and raises "
     "nothing.",
     source=CONSUMER_CANCEL.section("overview"),
+    proved_by=[caught("hides-cancels", "start_consuming() went on")],
 )
 def test_start_consuming_returns_in_silence_when_the_queue_is_deleted(stage, queue, publish):
     connection = stage.connect()
@@ -254,6 +279,7 @@ def test_start_consuming_returns_in_silence_when_the_queue_is_deleted(stage, que
     "consumers.get-ignores-prefetch",
     "The prefetch limit does not bind basic.get: a worker can fetch more tasks than prefetch_count allows.",
     source=CONFIRMS.section("channel-qos-prefetch"),
+    proved_by=[caught("finds-nothing", "`[delivery and delivery.task for delivery in fetched] == tasks")],
 )
 def test_get_ignores_the_prefetch_limit(stage, queue, publish):
     tasks = publish("first task", "second task", "third task")
@@ -270,6 +296,7 @@ def test_get_ignores_the_prefetch_limit(stage, queue, publish):
     "A task fetched with basic.get is held like any other until it is acknowledged: nobody else gets it, and it comes "
     "back if the channel closes.",
     source=CONFIRMS.section("automatic-requeueing"),
+    proved_by=[caught("auto-acks", "client 2 receives ['fetched']")],
 )
 def test_a_fetched_task_comes_back_when_the_channel_closes(stage, queue, publish):
     fetched, waiting = publish("fetched", "waiting")

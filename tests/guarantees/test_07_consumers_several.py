@@ -2,6 +2,7 @@
 
 from workqueue.guarantee.catalogue import guarantee
 from workqueue.guarantee.expectation import BrokenOn
+from workqueue.guarantee.proof import caught
 from workqueue.guarantee.sources import CONSUMER_PRIORITY, CONSUMERS, release_note, server_source
 from workqueue.guarantee.waiting import claim, promised, refused
 
@@ -31,6 +32,10 @@ IGNORES_EXCLUSIVE = BrokenOn(
     "those of lower priority get some.",
     source=CONSUMER_PRIORITY.section("overview"),
     broken_on=[NO_PRIORITY_YET],
+    proved_by=[
+        caught("ignores-consumer-priority", "`(high.tasks, low.tasks) == (tasks[:2], tasks[2:])"),
+        caught("favours-one", "`(high.tasks, low.tasks) == (tasks[:2], tasks[2:])"),
+    ],
 )
 def test_the_consumer_of_higher_priority_is_served_first(stage, queue, publish):
     low, high = stage.client(), stage.client()
@@ -54,6 +59,10 @@ def test_the_consumer_of_higher_priority_is_served_first(stage, queue, publish):
     "Messages are delivered round-robin to the consumers that share the highest priority.",
     source=CONSUMER_PRIORITY.section("overview"),
     broken_on=[NO_PRIORITY_YET],
+    proved_by=[
+        caught("favours-one", "`low.tasks == []"),
+        caught("favours-the-last", "`sorted((client.tasks for client in high)) == [tasks[0::2], tasks"),
+    ],
 )
 def test_consumers_of_equal_priority_take_turns(stage, queue, publish):
     low, *high = (stage.client() for _ in range(3))
@@ -75,6 +84,7 @@ def test_consumers_of_equal_priority_take_turns(stage, queue, publish):
     "consumers.single-active-gets-all",
     "With x-single-active-consumer only one consumer at a time receives messages: the first that registered.",
     source=SINGLE_ACTIVE,
+    proved_by=[caught("ignores-single-active", "client 1 receives ['task 1', 'task 2', 'task 3', 'task 4', 'task 5")],
 )
 def test_only_the_single_active_consumer_gets_tasks(stage):
     queue = stage.declare(x_single_active_consumer=True)
@@ -95,6 +105,10 @@ def test_only_the_single_active_consumer_gets_tasks(stage):
     "If the single active consumer dies, another takes over, and gets what the dead one held, in order, and all that "
     "follows.",
     source=SINGLE_ACTIVE,
+    proved_by=[
+        caught("acks-for-the-dead", "client 2 receives ['task 1', 'task 2', 'task 3', 'task 4', 'task 5']"),
+        caught("ignores-single-active", "`standby.tasks == []"),
+    ],
 )
 def test_another_consumer_takes_over_when_the_active_one_dies(stage, workers):
     queue = stage.declare(x_single_active_consumer=True)
@@ -117,6 +131,10 @@ def test_another_consumer_takes_over_when_the_active_one_dies(stage, workers):
     "A quorum queue with a single active consumer refuses basic.get (405): nobody gets past the active consumer.",
     source=SINGLE_ACTIVE,
     queue_types=["quorum"],
+    proved_by=[
+        caught("ignores-single-active", "basic.get is refused: it was accepted"),
+        caught("renames-errors", "basic.get is refused: refused, but with 506 'RESOURCE_ERROR"),
+    ],
 )
 def test_a_quorum_queue_with_a_single_active_consumer_refuses_get(stage):
     queue = stage.declare(x_single_active_consumer=True)
@@ -148,6 +166,7 @@ def test_a_quorum_queue_with_a_single_active_consumer_refuses_get(stage):
             release_note("4.0.1"),
         ),
     ],
+    proved_by=[caught("ignores-consumer-priority", "the consumer of lower priority got it")],
 )
 def test_a_consumer_of_higher_priority_becomes_the_active_one(stage):
     queue = stage.declare(x_single_active_consumer=True)
@@ -166,6 +185,7 @@ def test_a_consumer_of_higher_priority_becomes_the_active_one(stage):
     "While the single active consumer is busy, with its prefetch limit reached, tasks wait for it: no other consumer "
     "gets them.",
     source=SINGLE_ACTIVE,
+    proved_by=[caught("ignores-single-active", "the others wait")],
 )
 def test_tasks_wait_for_a_busy_single_active_consumer(stage):
     queue = stage.declare(x_single_active_consumer=True)
@@ -191,6 +211,10 @@ def test_tasks_wait_for_a_busy_single_active_consumer(stage):
     "Registering with the exclusive flag is refused (403) on a queue with a single active consumer.",
     source=SINGLE_ACTIVE,
     broken_on=[IGNORES_EXCLUSIVE],
+    proved_by=[
+        caught("ignores-single-active", "an exclusive consumer is refused: it was accepted"),
+        caught("shares-consumption", "an exclusive consumer is refused: it was accepted"),
+    ],
 )
 def test_a_queue_with_a_single_active_consumer_refuses_an_exclusive_one(stage):
     queue = stage.declare(x_single_active_consumer=True)
@@ -204,6 +228,10 @@ def test_a_queue_with_a_single_active_consumer_refuses_an_exclusive_one(stage):
     "Registering with the exclusive flag succeeds only if no other consumer is registered; else it is refused (403).",
     source=EXCLUSIVITY,
     broken_on=[IGNORES_EXCLUSIVE],
+    proved_by=[
+        caught("shares-consumption", "an exclusive consumer is refused: it was accepted"),
+        caught("forgives", "an exclusive consumer is refused: it was accepted"),
+    ],
 )
 def test_an_exclusive_consumer_is_refused_where_another_is_registered(stage, queue, publish):
     first, second = stage.client(), stage.client()
@@ -224,6 +252,10 @@ def test_an_exclusive_consumer_is_refused_where_another_is_registered(stage, que
     "While an exclusive consumer is registered, any other is refused with 403.",
     source=EXCLUSIVITY,
     broken_on=[IGNORES_EXCLUSIVE],
+    proved_by=[
+        caught("shares-consumption", "a second consumer is refused: it was accepted"),
+        caught("forgives", "a second consumer is refused: it was accepted"),
+    ],
 )
 def test_an_exclusive_consumer_keeps_others_out(stage, queue, publish):
     first, second = stage.client(), stage.client()

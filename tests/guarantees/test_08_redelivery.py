@@ -3,6 +3,7 @@
 from workqueue.guarantee.catalogue import guarantee, hazard
 from workqueue.guarantee.expectation import BrokenOn
 from workqueue.guarantee.holding import come_back, holder_of
+from workqueue.guarantee.proof import caught
 from workqueue.guarantee.sources import CONFIRMS, LENGTH_LIMIT, NACK, RELIABILITY, server_source
 from workqueue.guarantee.waiting import claim, disconnected
 
@@ -33,6 +34,10 @@ def _goes_back_to_the_queue(stage, queue, give_back):
     "A task that is rejected with requeue goes back to the queue, and is marked as redelivered.",
     source=REQUEUE,
     counter_example="redelivery.reject-without-requeue-discards",
+    proved_by=[
+        caught("discards", "it is in the queue again"),
+        caught("hides-redelivered", "`(again.task, again.redelivered) == (task, True)"),
+    ],
 )
 def test_a_rejected_task_goes_back(stage, queue):
     _goes_back_to_the_queue(stage, queue, lambda worker, delivery: worker.reject(delivery, requeue=True))
@@ -43,6 +48,10 @@ def test_a_rejected_task_goes_back(stage, queue):
     "A task that is nacked with requeue goes back to the queue, and is marked as redelivered.",
     source=REQUEUE,
     counter_example="redelivery.nack-without-requeue-discards",
+    proved_by=[
+        caught("discards", "it is in the queue again"),
+        caught("hides-redelivered", "`(again.task, again.redelivered) == (task, True)"),
+    ],
 )
 def test_a_nacked_task_goes_back(stage, queue):
     _goes_back_to_the_queue(stage, queue, lambda worker, delivery: worker.nack(delivery, requeue=True))
@@ -62,6 +71,7 @@ def _is_discarded(stage, queue, refuse):
     "redelivery.reject-without-requeue-discards",
     "A task that is rejected without requeue is discarded for good, if the queue has no dead letter exchange.",
     source=REQUEUE,
+    proved_by=[caught("requeues", "came back:"), caught("swallows-rejections", "came back: [Delivery(task='refused")],
 )
 def test_a_task_rejected_without_requeue_is_gone(stage, queue):
     _is_discarded(stage, queue, lambda worker, delivery: worker.reject(delivery, requeue=False))
@@ -71,6 +81,7 @@ def test_a_task_rejected_without_requeue_is_gone(stage, queue):
     "redelivery.nack-without-requeue-discards",
     "A task that is nacked without requeue is discarded for good, if the queue has no dead letter exchange.",
     source=REQUEUE,
+    proved_by=[caught("requeues", "came back:"), caught("swallows-rejections", "came back: [Delivery(task='refused")],
 )
 def test_a_task_nacked_without_requeue_is_gone(stage, queue):
     _is_discarded(stage, queue, lambda worker, delivery: worker.nack(delivery, requeue=False))
@@ -80,6 +91,7 @@ def test_a_task_nacked_without_requeue_is_gone(stage, queue):
     "redelivery.multiple-nack-returns-a-batch",
     "With multiple, a nack with requeue returns its task and all that the channel was sent before it, no later one.",
     source=NACK.section("overview"),
+    proved_by=[caught("narrows-multiple", "three are delivered again")],
 )
 def test_a_multiple_nack_returns_a_batch(stage, queue):
     worker = holder_of(stage, queue, *TASKS, prefetch=len(TASKS))
@@ -107,6 +119,10 @@ def test_a_multiple_nack_returns_a_batch(stage, queue):
             server_source("4.0.5", "deps/rabbit/src/rabbit_queue_consumers.erl"),
         )
     ],
+    proved_by=[
+        caught("favours-one", "it went to the same worker again", versions=">=3.10"),
+        caught("discards", "it is delivered again"),
+    ],
 )
 def test_a_task_handed_back_goes_to_another_waiting_worker(stage, queue):
     first = holder_of(stage, queue, "a task", prefetch=1)
@@ -126,6 +142,7 @@ def test_a_task_handed_back_goes_to_another_waiting_worker(stage, queue):
     "A task that the only worker hands back comes straight back to it, as often as it does so (10 times here): "
     "a task that cannot be done keeps it busy.",
     source=REQUEUE,
+    proved_by=[caught("discards", "it comes straight back")],
 )
 def test_a_task_handed_back_by_the_only_worker_comes_straight_back(stage, queue):
     worker = holder_of(stage, queue, "a task", prefetch=1)
@@ -145,6 +162,10 @@ def test_a_task_handed_back_by_the_only_worker_comes_straight_back(stage, queue)
     "redelivery.recover-returns-everything-held",
     "basic.recover with requeue returns all that the channel holds: it is delivered again, marked as redelivered.",
     source=CHANNEL_SOURCE,
+    proved_by=[
+        caught("ignores-recover", "all are delivered again"),
+        caught("hides-redelivered", "`all((delivery.redelivered for delivery in again))"),
+    ],
 )
 def test_recover_redelivers_everything_that_is_held(stage, queue):
     worker = holder_of(stage, queue, *TASKS)
@@ -162,6 +183,10 @@ def test_recover_redelivers_everything_that_is_held(stage, queue):
     "basic.recover without requeue is not implemented: the broker closes the connection with 540, and what was held is "
     "back in the queue.",
     source=CHANNEL_SOURCE,
+    proved_by=[
+        caught("always-recovers", "recover without requeue is refused: it was accepted"),
+        caught("renames-errors", "recover without requeue is refused: refused, but with 506"),
+    ],
 )
 def test_recover_without_requeue_costs_the_connection(stage, queue):
     worker = holder_of(stage, queue, *TASKS)
@@ -180,6 +205,7 @@ def test_recover_without_requeue_costs_the_connection(stage, queue):
     "A length limit does not protect from tasks that workers hold: with x-max-length 5, a queue can have 20 of them "
     "unacknowledged, and 5 more that are ready.",
     source=LENGTH_LIMIT.section("overview"),
+    proved_by=[caught("limits-length", "five are ready beside the 20 that are held")],
 )
 def test_a_length_limit_does_not_count_what_is_held(stage):
     queue = stage.declare(x_max_length=5)
@@ -213,6 +239,7 @@ def _marked_as_redelivered(stage, queue):
     "A task that was never delivered is not marked as redelivered after a restart of RabbitMQ.",
     source=RELIABILITY.section("consumer-side"),
     across="restart",
+    proved_by=[caught("forges-redelivered", "`_marked_as_redelivered(stage, queue) == []")],
 )
 def test_after_a_restart_a_task_never_delivered_is_not_marked(stage, queue, publish):
     publish(*TASKS)
@@ -233,6 +260,7 @@ def test_after_a_restart_a_task_never_delivered_is_not_marked(stage, queue, publ
             server_source("4.0.5", "deps/rabbit/src/rabbit_variable_queue.erl"),
         )
     ],
+    proved_by=[caught("forges-redelivered", "`_marked_as_redelivered(stage, queue) == []")],
 )
 def test_after_a_kill_a_task_never_delivered_is_not_marked(stage, queue, publish):
     publish(*TASKS)

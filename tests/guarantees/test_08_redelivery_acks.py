@@ -2,6 +2,7 @@
 
 from workqueue.guarantee.catalogue import guarantee, hazard
 from workqueue.guarantee.holding import come_back, holder_of
+from workqueue.guarantee.proof import caught
 from workqueue.guarantee.sources import CHANNELS, CONFIRMS, server_source
 from workqueue.guarantee.waiting import refused
 
@@ -15,6 +16,7 @@ TASKS = [f"task {n}" for n in range(1, 6)]
     "With multiple, an acknowledgement covers its task and all that the channel was sent before it, and no later one.",
     source=MULTIPLE,
     counter_example="redelivery.single-ack-covers-one",
+    proved_by=[caught("narrows-multiple", "came back: [Delivery(task='task 1")],
 )
 def test_a_multiple_ack_covers_all_before_it(stage, queue):
     worker = holder_of(stage, queue, *TASKS)
@@ -30,6 +32,7 @@ def test_a_multiple_ack_covers_all_before_it(stage, queue):
     "redelivery.single-ack-covers-one",
     "Without multiple, an acknowledgement covers its own task only: those before it come back.",
     source=MULTIPLE,
+    proved_by=[caught("widens-single", "client 2 receives ['task 1', 'task 2', 'task 4', 'task 5']")],
 )
 def test_a_single_ack_covers_one_task(stage, queue):
     worker = holder_of(stage, queue, *TASKS)
@@ -45,6 +48,7 @@ def test_a_single_ack_covers_one_task(stage, queue):
     "redelivery.tag-zero-acks-all",
     "Acknowledging delivery tag 0 with multiple acknowledges everything that the channel holds.",
     source=CHANNEL_SOURCE,
+    proved_by=[caught("narrows-multiple", "came back: [Delivery(task='task 1")],
 )
 def test_tag_zero_with_multiple_acks_everything(stage, queue):
     worker = holder_of(stage, queue, *TASKS)
@@ -62,6 +66,10 @@ def test_tag_zero_with_multiple_acks_everything(stage, queue):
     "A worker that acknowledges although it consumes with automatic acknowledgement loses its channel: 406, unknown "
     "delivery tag.",
     source=CONFIRMS.section("consumer-acks-double-acking"),
+    proved_by=[
+        caught("forgives", "there is nothing to acknowledge: it was accepted"),
+        caught("wants-acks", "there is nothing to acknowledge: it was accepted"),
+    ],
 )
 def test_an_ack_on_an_automatic_consumer_closes_the_channel(stage, queue, publish):
     worker = stage.client()
@@ -111,6 +119,7 @@ def _returned_after_acks_and_close(stage, queue):
     "On a classic queue, acknowledgements that are sent immediately before the channel is closed count.",
     source=CHANNELS.section("lifecycle"),
     queue_types=["classic"],
+    proved_by=[caught("swallows-acks", "`set(again) <= set(acked)")],
 )
 def test_acks_sent_before_the_channel_closes_count(stage, queue):
     assert _returned_after_acks_and_close(stage, queue) == [0] * ROUNDS

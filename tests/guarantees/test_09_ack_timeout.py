@@ -10,6 +10,7 @@ from workqueue.broker import Capability
 from workqueue.guarantee.catalogue import guarantee, hazard
 from workqueue.guarantee.expectation import BrokenOn
 from workqueue.guarantee.node_settings import configured
+from workqueue.guarantee.proof import caught
 from workqueue.guarantee.sources import (
     CONSUMER_CANCEL,
     CONSUMERS,
@@ -74,6 +75,7 @@ def the_broker_acts(client):
     source=TUTORIAL_2.section("message-acknowledgment"),
     needs=NODE,
     broken_on=[NEVER_ON_CLASSIC],
+    proved_by=[caught("never-redelivers", "client 2 receives ['a long task']")],
 )
 def test_a_task_that_is_not_acked_in_time_goes_to_another_worker(stage, queue, publish, brief_timeout):
     [task] = publish("a long task")
@@ -92,6 +94,11 @@ def test_a_task_that_is_not_acked_in_time_goes_to_another_worker(stage, queue, p
     source=TIMEOUT,
     needs=NODE,
     broken_on=[NEVER_ON_CLASSIC, CANCELS_INSTEAD],
+    proved_by=[
+        caught("forgives", "the broker closes the channel or cancels the consumer"),
+        caught("renames-errors", "`late.closed_by.reply_code == 406"),
+        caught("escalates", "cancelled: [], closed: (406, 'PRECONDITION_FAILED -"),
+    ],
 )
 def test_the_channel_of_a_worker_that_is_late_is_closed(stage, queue, publish, brief_timeout):
     publish("a long task")
@@ -113,6 +120,7 @@ def test_the_channel_of_a_worker_that_is_late_is_closed(stage, queue, publish, b
     queue_types=["quorum"],
     needs=NODE,
     broken_on=[BrokenOn("quorum", "<4.3", "the channel is closed, with all that is on it", release_note("4.3.0"))],
+    proved_by=[caught("hides-cancels", "the broker closes the channel or cancels the consumer")],
 )
 def test_the_consumer_of_a_worker_that_is_late_is_cancelled(stage, queue, publish, brief_timeout):
     quiet = stage.declare()
@@ -135,6 +143,10 @@ def test_the_consumer_of_a_worker_that_is_late_is_cancelled(stage, queue, publis
     source=TIMEOUT,
     needs=NODE,
     broken_on=[NEVER_ON_CLASSIC, CANCELS_INSTEAD],
+    proved_by=[
+        caught("forgives", "the broker closes the channel or cancels the consumer"),
+        caught("auto-acks", "the broker closes the channel or cancels the consumer"),
+    ],
 )
 def test_every_consumer_on_the_channel_loses_its_tasks(stage, queue, publish, brief_timeout):
     others = stage.declare()
@@ -156,6 +168,7 @@ def test_every_consumer_on_the_channel_loses_its_tasks(stage, queue, publish, br
     source=TIMEOUT,
     needs=NODE,
     broken_on=[NEVER_ON_CLASSIC],
+    proved_by=[caught("auto-acks", "the broker closes the channel or cancels the consumer")],
 )
 def test_a_fetched_task_that_is_not_acked_in_time_is_taken_back(stage, queue, publish, brief_timeout):
     [task] = publish("a long task")
@@ -186,6 +199,7 @@ def test_a_fetched_task_that_is_not_acked_in_time_is_taken_back(stage, queue, pu
             server_source("4.3.5", "deps/rabbit/src/rabbit_channel.erl"),
         ),
     ],
+    proved_by=[caught("renames-errors", "ms' in str(late.closed_by)` was claimed")],
 )
 def test_the_error_names_the_timeout(stage, queue, publish, brief_timeout):
     publish("a long task")
@@ -210,6 +224,7 @@ def test_the_error_names_the_timeout(stage, queue, publish, brief_timeout):
         NEVER_ON_CLASSIC,
         BrokenOn("quorum", ">=4.3", "a late ack is ignored without a word", IN_THE_QUEUE),
     ],
+    proved_by=[caught("forgives", "a late ack fails: it was accepted")],
 )
 def test_a_late_ack_fails(stage, queue, publish, brief_timeout):
     [task] = publish("a long task")
@@ -231,6 +246,7 @@ def test_a_late_ack_fails(stage, queue, publish, brief_timeout):
     queue_types=["quorum"],
     needs=NODE,
     broken_on=[BrokenOn("quorum", "<4.3", "the late worker's channel was closed", release_note("4.3.0"))],
+    proved_by=[caught("refuses-settling", "the late ack raises nothing: the broker refused:")],
 )
 def test_a_late_ack_raises_nothing_and_does_nothing(stage, queue, publish, brief_timeout):
     [task] = publish("a long task")
@@ -265,6 +281,10 @@ def test_a_late_ack_raises_nothing_and_does_nothing(stage, queue, publish, brief
                 "https://github.com/rabbitmq/rabbitmq-server/issues/17317",
             ),
         ),
+    ],
+    proved_by=[
+        caught("auto-acks", "the broker closes the channel or cancels the consumer"),
+        caught("never-redelivers", "the task went to a consumer that is no more"),
     ],
 )
 def test_a_consumer_that_was_cancelled_for_being_late_gets_nothing_more(stage, queue, publish, brief_timeout):

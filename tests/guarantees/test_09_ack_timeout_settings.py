@@ -2,6 +2,7 @@
 
 from workqueue.guarantee.catalogue import guarantee
 from workqueue.guarantee.expectation import BrokenOn
+from workqueue.guarantee.proof import caught
 from workqueue.guarantee.sources import CONSUMERS, release_note, server_source
 from workqueue.guarantee.waiting import barrier, promised
 
@@ -49,6 +50,7 @@ def is_taken_back(stage, queue, **options):
     "A worker that acknowledges each task in time is left alone, however long it works in all.",
     source=TIMEOUT,
     needs=NODE,
+    proved_by=[caught("swallows-acks", "client 1 receives ['task 2']")],
 )
 def test_a_worker_that_acks_in_time_is_left_alone(stage, queue):
     with stage.operator.configured("consumer_timeout", "1500"):
@@ -75,6 +77,7 @@ def test_a_worker_that_acks_in_time_is_left_alone(stage, queue):
     "A consumer that holds no task is left alone, however long it waits for one.",
     source=TIMEOUT,
     needs=NODE,
+    proved_by=[caught("cancels-consumers", "client 1 receives ['at last']")],
 )
 def test_an_idle_consumer_is_left_alone(stage, queue):
     with stage.operator.configured("consumer_timeout", "500"):
@@ -98,6 +101,7 @@ def test_an_idle_consumer_is_left_alone(stage, queue):
     "for 24 hours, which is longer than this can tell.)",
     source=TIMEOUT,
     needs=NODE,
+    proved_by=[caught("cancels-consumers", "`patient.cancelled == []"), caught("closes-channels", "`patient.is_open")],
 )
 def test_with_consumer_timeout_undefined_no_worker_is_given_up(stage, queue, publish):
     publish("a long task")
@@ -127,6 +131,7 @@ def test_with_consumer_timeout_undefined_no_worker_is_given_up(stage, queue, pub
         *not_yet("3.12", "the argument is not known yet, and ignored"),
         BrokenOn("classic", ">=4.3", "classic queues refuse the argument", release_note("4.3.2")),
     ],
+    proved_by=[caught("ignores-arguments", "client 2 receives ['a long task']")],
 )
 def test_a_queue_can_have_a_timeout_of_its_own(stage):
     with promised("a queue can be declared with x-consumer-timeout"):
@@ -141,6 +146,7 @@ def test_a_queue_can_have_a_timeout_of_its_own(stage):
     source=BY_POLICY,
     needs=["ctl"],
     broken_on=[*not_yet("3.12", "there is no such policy key yet; it is refused"), NEVER_ON_CLASSIC],
+    proved_by=[caught("misreads-policies", "client 2 receives ['a long task']")],
 )
 def test_a_policy_can_set_the_timeout(stage, queue):
     with stage.operator.policy(queue, consumer_timeout=500):
@@ -165,6 +171,7 @@ def test_a_policy_can_set_the_timeout(stage, queue):
             server_source("4.0.5", "deps/rabbit/src/rabbit_amqqueue.erl"),
         ),
     ],
+    proved_by=[caught("ignores-consumer-timeout", "client 2 receives ['a long task']")],
 )
 def test_a_consumer_can_have_a_timeout_of_its_own(stage, queue):
     with promised("a consumer can be registered with x-consumer-timeout"):

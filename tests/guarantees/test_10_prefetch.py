@@ -2,6 +2,7 @@
 
 from workqueue.guarantee.catalogue import guarantee, hazard
 from workqueue.guarantee.expectation import BrokenOn
+from workqueue.guarantee.proof import caught
 from workqueue.guarantee.sources import CONFIRMS, CONSUMER_PREFETCH, NACK, QUORUM_QUEUES, release_note, server_source
 from workqueue.guarantee.waiting import claim, promised
 
@@ -27,6 +28,7 @@ def fenced(stage, queue, client):
     "prefetch.per-consumer",
     "The prefetch count applies to each consumer on its own: two consumers on one channel hold n messages each.",
     source=CONSUMER_PREFETCH.section("single-consumer"),
+    proved_by=[caught("raises-prefetch", "`sorted(holders) == sorted([first, first, second, second])")],
 )
 def test_the_prefetch_count_is_per_consumer(stage, queue, publish):
     client = stage.client()
@@ -45,6 +47,10 @@ def test_the_prefetch_count_is_per_consumer(stage, queue, publish):
     "prefetch.applies-to-new-consumers",
     "A new prefetch count applies to the consumers that come after it; those before it keep theirs.",
     source=CONSUMER_PREFETCH.section("overview"),
+    proved_by=[
+        caught("lowers-prefetch", "the consumers hold 1 and 3"),
+        caught("raises-prefetch", "`sorted(holders) == sorted([before, after, after, after])"),
+    ],
 )
 def test_a_new_prefetch_count_applies_to_new_consumers(stage, queue, publish):
     client = stage.client()
@@ -65,6 +71,7 @@ def test_a_new_prefetch_count_applies_to_new_consumers(stage, queue, publish):
     "prefetch.set-too-late",
     "basic.qos after basic.consume does not bind the consumer that is there already: it is sent everything.",
     source=CONSUMER_PREFETCH.section("overview"),
+    proved_by=[caught("lowers-prefetch", "client 1 receives ['task 1', 'task 2', 'task 3', 'task 4', 'task 5")],
 )
 def test_a_prefetch_count_that_is_set_too_late_binds_nobody(stage, queue, publish):
     client = stage.client()
@@ -80,6 +87,7 @@ def test_a_prefetch_count_that_is_set_too_late_binds_nobody(stage, queue, publis
     "prefetch.ignored-with-auto-ack",
     "A prefetch count has no effect on a consumer with automatic acknowledgement: it is sent everything.",
     source=QOS,
+    proved_by=[caught("wants-acks", "client 1 receives ['task 1', 'task 2', 'task 3', 'task 4', 'task 5")],
 )
 def test_automatic_acknowledgement_ignores_the_prefetch_count(stage, queue, publish):
     client = stage.client()
@@ -103,6 +111,7 @@ def test_automatic_acknowledgement_ignores_the_prefetch_count(stage, queue, publ
             server_source("4.0.5", "deps/rabbit/src/rabbit_quorum_queue.erl"),
         )
     ],
+    proved_by=[caught("lowers-prefetch", "it is sent 2000 at least")],
 )
 def test_a_prefetch_count_of_0_is_no_limit(stage, queue):
     producer = stage.client()
@@ -124,6 +133,10 @@ def test_a_prefetch_count_of_0_is_no_limit(stage, queue):
     "prefetch.reject-frees-a-slot",
     "A message that is rejected without requeueing makes room for exactly one more.",
     source=NACK,
+    proved_by=[
+        caught("swallows-rejections", "client 1 receives ['task 3']"),
+        caught("raises-prefetch", "`client.tasks == tasks[:4]"),
+    ],
 )
 def test_a_reject_makes_room_for_one_more(stage, queue, publish):
     tasks = publish(*numbered(5))
@@ -145,6 +158,10 @@ def test_a_reject_makes_room_for_one_more(stage, queue, publish):
     "prefetch.multiple-ack-frees-all",
     "An ack of several messages at once makes room for exactly as many.",
     source=CONFIRMS.section("consumer-acks-multiple-parameter"),
+    proved_by=[
+        caught("narrows-multiple", "client 1 receives ['task 5', 'task 6', 'task 7']"),
+        caught("ignores-prefetch", "`client.tasks == tasks[:7]"),
+    ],
 )
 def test_an_ack_of_several_makes_room_for_as_many(stage, queue, publish):
     tasks = publish(*numbered(9))
@@ -164,6 +181,10 @@ def test_an_ack_of_several_makes_room_for_as_many(stage, queue, publish):
     "prefetch.bound-across-requeue",
     "Messages that are requeued and redelivered do not let a consumer hold more than n.",
     source=QOS,
+    proved_by=[
+        caught("raises-prefetch", "`len(client.received) == 2 + 2 * round_"),
+        caught("ignores-prefetch", "`len(client.received) == 2 + 2 * round_"),
+    ],
 )
 def test_requeueing_does_not_loosen_the_bound(stage, queue, publish):
     tasks = publish(*numbered(6))
@@ -195,6 +216,7 @@ def test_requeueing_does_not_loosen_the_bound(stage, queue, publish):
             release_note("3.11.0"),
         )
     ],
+    proved_by=[caught("raises-prefetch", "`held.task == poison"), caught("ignores-prefetch", "`held.task == poison")],
 )
 def test_the_delivery_limit_does_not_loosen_the_bound(stage):
     queue = stage.declare(x_delivery_limit=1)
@@ -241,6 +263,10 @@ def test_the_delivery_limit_does_not_loosen_the_bound(stage):
             release_note("4.3.0"),
         ),
     ],
+    proved_by=[
+        caught("swaps-global", "the two consumers of the channel hold 6 messages"),
+        caught("raises-prefetch", "the two consumers of the channel hold 4 messages"),
+    ],
 )
 def test_a_global_prefetch_count_is_shared(stage, queue, publish):
     client = stage.client()
@@ -262,6 +288,7 @@ def test_a_global_prefetch_count_is_shared(stage, queue, publish):
     "The setting default_consumer_prefetch limits the consumers of clients that never ask for a limit.",
     source=CONSUMER_PREFETCH.section("configuring-default-prefetch"),
     needs=["ctl", "configure"],
+    proved_by=[caught("never-delivers", "client 1 receives ['task 1', 'task 2']")],
 )
 def test_a_default_prefetch_count_can_be_configured(stage, queue, publish):
     tasks = publish(*numbered(6))

@@ -3,6 +3,7 @@
 from workqueue.guarantee.catalogue import guarantee, hazard
 from workqueue.guarantee.expectation import BrokenOn
 from workqueue.guarantee.holding import work_off
+from workqueue.guarantee.proof import caught
 from workqueue.guarantee.sources import (
     NACK,
     QUEUES,
@@ -59,6 +60,10 @@ def order(stage, queue, count):
     "Messages published on one channel reach the only consumer of their queue in the order of publication.",
     source=ORDERING,
     counter_example="ordering.competing-consumers-see-disorder",
+    proved_by=[
+        caught("reorders-publishes", "`consumer.tasks == tasks"),
+        caught("swaps-deliveries", "`consumer.tasks == tasks"),
+    ],
 )
 def test_messages_come_in_the_order_in_which_they_were_published(stage, queue):
     producer, consumer = stage.client(), stage.client()
@@ -74,6 +79,10 @@ def test_messages_come_in_the_order_in_which_they_were_published(stage, queue):
     "ordering.each-publisher-keeps-its-order",
     "Where several producers publish to the same queue, the messages of each keep their order.",
     source=SEMANTICS.section("ordering"),
+    proved_by=[
+        caught("reorders-publishes", "`[task for task in consumer.tasks if task.startswith('first')] =="),
+        caught("swaps-deliveries", "`[task for task in consumer.tasks if task.startswith('first')] =="),
+    ],
 )
 def test_with_two_producers_the_messages_of_each_keep_their_order(stage, queue):
     first, second, consumer = stage.client(), stage.client(), stage.client()
@@ -111,6 +120,7 @@ def requeued(stage, queue, requeue, *, within=None):
     "A message that is requeued with basic.nack goes back to its place at the head of the queue.",
     source=REQUEUED,
     broken_on=[TO_THE_BACK],
+    proved_by=[caught("requeues-at-the-tail", "`requeued(stage, queue, lambda consumer, first: consumer.nack(fir")],
 )
 def test_a_nacked_message_comes_first_again(stage, queue):
     assert requeued(stage, queue, lambda consumer, first: consumer.nack(first)) == TASKS
@@ -121,6 +131,7 @@ def test_a_nacked_message_comes_first_again(stage, queue):
     "A message that is requeued with basic.reject goes back to its place at the head of the queue.",
     source=REQUEUED,
     broken_on=[TO_THE_BACK],
+    proved_by=[caught("requeues-at-the-tail", "`requeued(stage, queue, lambda consumer, first: consumer.reject(f")],
 )
 def test_a_rejected_message_comes_first_again(stage, queue):
     assert requeued(stage, queue, lambda consumer, first: consumer.reject(first)) == TASKS
@@ -132,6 +143,7 @@ def test_a_rejected_message_comes_first_again(stage, queue):
     source=release_note("3.10.0"),
     queue_types=["quorum"],
     counter_example="ordering.without-delivery-limit-requeues-at-the-back",
+    proved_by=[caught("requeues-at-the-tail", "`requeued(stage, queue, lambda consumer, first: consumer.nack(fir")],
 )
 def test_with_a_delivery_limit_a_requeued_message_comes_first_again(stage):
     queue = stage.declare(x_delivery_limit=5)
@@ -152,6 +164,11 @@ def test_with_a_delivery_limit_a_requeued_message_comes_first_again(stage):
             server_source("4.3.0", "deps/rabbit/src/rabbit_channel.erl"),
         ),
     ],
+    proved_by=[
+        caught("lowers-delivery-limit", "client 1 receives 6 messages"),
+        caught("ignores-delivery-limit", "`came == [*TASKS[1:], TASKS[0]]"),
+        caught("discards", "client 1 receives 6 messages"),
+    ],
 )
 def test_without_a_delivery_limit_a_requeued_message_comes_last(stage):
     with promised("a delivery limit can be switched off"):
@@ -165,6 +182,7 @@ def test_without_a_delivery_limit_a_requeued_message_comes_last(stage):
     "A message that is requeued out of the middle comes before all that were not delivered yet.",
     source=REQUEUED,
     broken_on=[TO_THE_BACK],
+    proved_by=[caught("requeues-at-the-tail", "`order(stage, queue, 3) == [TASKS[1], TASKS[3], TASKS[4]]")],
 )
 def test_a_message_out_of_the_middle_comes_before_the_rest(stage, queue, publish):
     publish(*TASKS)
@@ -183,6 +201,10 @@ def test_a_message_out_of_the_middle_comes_before_the_rest(stage, queue, publish
     broken_on=[
         BrokenOn("quorum", "", "what is requeued first is delivered first", RETURNS_ARE_FIFO),
     ],
+    proved_by=[
+        caught("requeues-at-the-tail", "`order(stage, queue, 5) == TASKS"),
+        caught("swaps-deliveries", "`order(stage, queue, 5) == TASKS"),
+    ],
 )
 def test_what_is_requeued_last_first_keeps_its_order(stage, queue, publish):
     publish(*TASKS)
@@ -200,6 +222,10 @@ def test_what_is_requeued_last_first_keeps_its_order(stage, queue, publish):
     "Messages that are requeued all at once (basic.nack with multiple) keep their order.",
     source=REQUEUED,
     broken_on=[TO_THE_BACK],
+    proved_by=[
+        caught("requeues-at-the-tail", "`order(stage, queue, 5) == TASKS"),
+        caught("swaps-deliveries", "`order(stage, queue, 5) == TASKS"),
+    ],
 )
 def test_what_is_requeued_all_at_once_keeps_its_order(stage, queue, publish):
     publish(*TASKS)
@@ -215,6 +241,10 @@ def test_what_is_requeued_all_at_once_keeps_its_order(stage, queue, publish):
     "ordering.channel-close-returns-in-order",
     "What a consumer held when its channel was closed is delivered again in order, before all that comes after it.",
     source=RETURNED,
+    proved_by=[
+        caught("requeues-at-the-tail", "`order(stage, queue, 5) == TASKS"),
+        caught("acks-for-the-dead", "client 2 receives 5 messages"),
+    ],
 )
 def test_what_a_closed_channel_held_comes_again_in_order(stage, queue, publish):
     publish(*TASKS)
@@ -232,6 +262,10 @@ def test_what_a_closed_channel_held_comes_again_in_order(stage, queue, publish):
     "ordering.polled-messages-return-in-order",
     "What was fetched with basic.get when the channel was closed is delivered again in order.",
     source=RETURNED,
+    proved_by=[
+        caught("requeues-at-the-tail", "`order(stage, queue, 5) == TASKS"),
+        caught("acks-for-the-dead", "client 2 receives 5 messages"),
+    ],
 )
 def test_what_was_polled_comes_again_in_order(stage, queue, publish):
     publish(*TASKS)
@@ -249,6 +283,10 @@ def test_what_was_polled_comes_again_in_order(stage, queue, publish):
     "What consumers held when RabbitMQ restarted is delivered again in order, before all that comes after it.",
     source=RETURNED,
     across="restart",
+    proved_by=[
+        caught("swaps-deliveries", "`[message.task for message in queue.drain()] == TASKS"),
+        caught("auto-acks", "`[message.task for message in queue.drain()] == TASKS"),
+    ],
 )
 def test_what_was_held_comes_again_in_order_after_a_restart(stage, queue, publish):
     publish(*TASKS)
@@ -266,6 +304,7 @@ def test_what_was_held_comes_again_in_order_after_a_restart(stage, queue, publis
     "With several consumers, a message that one of them gives back is delivered after messages that were published "
     "later.",
     source=QUEUES.section("when-messages-can-be-reordered"),
+    proved_by=[caught("discards", "client 2 receives ['task 1']")],
 )
 def test_competing_consumers_see_disorder_after_a_requeue(stage, queue, publish):
     first, second = stage.client(), stage.client()

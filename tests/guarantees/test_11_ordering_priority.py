@@ -4,6 +4,7 @@ from workqueue.guarantee.answers import answered
 from workqueue.guarantee.catalogue import guarantee, hazard
 from workqueue.guarantee.expectation import BrokenOn
 from workqueue.guarantee.holding import work_off
+from workqueue.guarantee.proof import caught
 from workqueue.guarantee.sources import CONSUMERS, PRIORITY, QUORUM_QUEUES, Source, release_note
 from workqueue.guarantee.waiting import barrier, promised, refused
 
@@ -21,6 +22,10 @@ TASKS = [f"task {n}" for n in range(1, 6)]
     "With a single active consumer, the next one goes on in order if the active one's process dies.",
     source=SINGLE_ACTIVE,
     counter_example="ordering.cancelled-active-consumer-is-overtaken",
+    proved_by=[
+        caught("requeues-at-the-tail", "`work_off(standby, 4) == tasks[1:]"),
+        caught("acks-for-the-dead", "client 2 receives 4 messages"),
+    ],
 )
 def test_the_next_single_active_consumer_goes_on_in_order(stage):
     queue = stage.declare(x_single_active_consumer=True)
@@ -54,6 +59,10 @@ def test_the_next_single_active_consumer_goes_on_in_order(stage):
             ),
         )
         for versions in ("<3.9.27", ">=3.10,<3.10.13", ">=3.11,<3.11.5")
+    ],
+    proved_by=[
+        caught("returns-on-cancel", "`standby.tasks == [*TASKS[3:], later, *TASKS[:3]]"),
+        caught("ignores-single-active", "client 2 receives ['task 4', 'task 5', 'a later task']"),
     ],
 )
 def test_an_active_consumer_that_cancels_is_overtaken(stage):
@@ -97,6 +106,10 @@ def by_priority(stage, queue, *published):
     source=PRIORITY,
     queue_types=["classic"],
     counter_example="ordering.without-max-priority-classic-ignores-priority",
+    proved_by=[
+        caught("ignores-priorities", "`by_priority(stage, queue, None, 1, 5, 3, 5, 9) == ['5', '5', '9"),
+        caught("ignores-message-priority", "`by_priority(stage, queue, None, 1, 5, 3, 5, 9) == ['5', '5', '9"),
+    ],
 )
 def test_a_priority_queue_gives_out_the_higher_priority_first(stage):
     with promised("a queue can have priorities"):
@@ -110,6 +123,7 @@ def test_a_priority_queue_gives_out_the_higher_priority_first(stage):
     "A classic queue declared without x-max-priority ignores the priority of messages.",
     source=PRIORITY,
     queue_types=["classic"],
+    proved_by=[caught("reorders-publishes", "`by_priority(stage, queue, 1, 9, 5) == ['1', '9', '5']")],
 )
 def test_without_max_priority_a_classic_queue_ignores_priority(stage, queue):
     assert by_priority(stage, queue, 1, 9, 5) == ["1", "9", "5"]
@@ -122,6 +136,7 @@ def test_without_max_priority_a_classic_queue_ignores_priority(stage, queue):
     source=QUORUM_PRIORITY,
     queue_types=["quorum"],
     broken_on=[BrokenOn("quorum", "<4.0", "quorum queues ignore the priority of messages", release_note("4.0.1"))],
+    proved_by=[caught("ignores-message-priority", "`by_priority(stage, queue, None, None, 5) == ['5', 'None', 'None")],
 )
 def test_a_quorum_queue_gives_out_a_high_priority_first(stage, queue):
     assert by_priority(stage, queue, None, None, 5) == ["5", "None", "None"]
@@ -136,6 +151,7 @@ def test_a_quorum_queue_gives_out_a_high_priority_first(stage, queue):
         BrokenOn("quorum", "<4.0", "quorum queues ignore the priority of messages", release_note("4.0.1")),
         BrokenOn("quorum", ">=4.3", "a higher priority always comes first", release_note("4.3.0")),
     ],
+    proved_by=[caught("ignores-message-priority", "`came == ['5', '5', 'None', '5', '5', 'None']")],
 )
 def test_a_quorum_queue_gives_out_one_normal_message_for_two_of_high_priority(stage, queue):
     came = by_priority(stage, queue, None, None, 5, 5, 5, 5)
@@ -151,6 +167,7 @@ def test_a_quorum_queue_gives_out_one_normal_message_for_two_of_high_priority(st
         BrokenOn("quorum", "<4.0", "quorum queues ignore the priority of messages", release_note("4.0.1")),
         BrokenOn("quorum", ">=4.0,<4.3", "there are two priorities only, high and normal", release_note("4.0.1")),
     ],
+    proved_by=[caught("ignores-message-priority", "`by_priority(stage, queue, 0, None, 3, 31, 5, 30, 4) == ['31', '3")],
 )
 def test_a_quorum_queue_gives_out_strictly_by_priority(stage, queue):
     assert by_priority(stage, queue, 0, None, 3, 31, 5, 30, 4) == ["31", "30", "5", "None", "4", "3", "0"]
@@ -161,6 +178,10 @@ def test_a_quorum_queue_gives_out_strictly_by_priority(stage, queue):
     "A quorum queue cannot be declared with x-max-priority (406).",
     source=QUORUM_PRIORITY,
     queue_types=["quorum"],
+    proved_by=[
+        caught("ignores-priorities", "x-max-priority is for classic queues: it was accepted"),
+        caught("forgives", "x-max-priority is for classic queues: it was accepted"),
+    ],
 )
 def test_a_quorum_queue_refuses_max_priority(stage):
     with refused("x-max-priority is for classic queues", 406, "x-max-priority"):

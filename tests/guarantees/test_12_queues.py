@@ -2,6 +2,7 @@
 
 from workqueue.guarantee.catalogue import guarantee, hazard
 from workqueue.guarantee.expectation import BrokenOn
+from workqueue.guarantee.proof import caught
 from workqueue.guarantee.sources import QUEUES, QUORUM_QUEUES, release_note, server_source
 from workqueue.guarantee.waiting import claim, disconnected, promised, refused
 
@@ -33,6 +34,7 @@ TASKS = [f"task {n}" for n in range(1, 6)]
             DENIED,
         )
     ],
+    proved_by=[caught("refuses-transient", "a queue can be transient: the broker refused: ChannelClosedByBroker:")],
 )
 def test_a_transient_queue_can_be_declared(stage):
     with promised("a queue can be transient"):
@@ -51,6 +53,7 @@ def test_a_transient_queue_can_be_declared(stage):
         BrokenOn("classic", "<3.13", "deprecated features cannot be denied yet", release_note("3.13.0")),
         BrokenOn("classic", "", "this broker permits transient queues", release_note("4.3.0"), PERMITTED),
     ],
+    proved_by=[caught("renames-errors", "refused, but with 506")],
 )
 def test_a_refused_transient_queue_costs_the_connection(stage):
     declaring = stage.client()
@@ -67,6 +70,7 @@ def test_a_refused_transient_queue_costs_the_connection(stage):
     "An exclusive queue can be transient, also where other transient queues are not permitted.",
     source=release_note("4.3.0"),
     queue_types=["classic"],
+    proved_by=[caught("refuses-transient", "an exclusive queue can be transient: the broker refused:")],
 )
 def test_an_exclusive_queue_can_be_transient(stage):
     with promised("an exclusive queue can be transient"):
@@ -91,6 +95,10 @@ def exclusive(stage, *, durable):
     "An exclusive queue belongs to its connection: others can neither declare nor consume from it (405).",
     source=EXCLUSIVE,
     queue_types=["classic"],
+    proved_by=[
+        caught("shares-exclusive", "another connection cannot consume from it: it was accepted"),
+        caught("forgives", "another connection cannot consume from it: it was accepted"),
+    ],
 )
 def test_an_exclusive_queue_is_locked_for_others(stage):
     name, owner = exclusive(stage, durable=True)
@@ -110,6 +118,7 @@ def test_an_exclusive_queue_is_locked_for_others(stage):
     "An exclusive queue is deleted when its connection is closed, even if it was declared durable.",
     source=EXCLUSIVE,
     queue_types=["classic"],
+    proved_by=[caught("never-deletes-itself", "the queue is gone")],
 )
 def test_an_exclusive_queue_goes_with_its_connection(stage):
     name, owner = exclusive(stage, durable=True)
@@ -145,6 +154,7 @@ def auto_delete(stage):
     "An auto-delete queue is deleted when its last consumer is gone, and not before.",
     source=TEMPORARY,
     broken_on=[NO_AUTO_DELETE],
+    proved_by=[caught("never-deletes-itself", "the queue is gone")],
 )
 def test_an_auto_delete_queue_goes_with_its_last_consumer(stage):
     name, client = auto_delete(stage)
@@ -162,6 +172,7 @@ def test_an_auto_delete_queue_goes_with_its_last_consumer(stage):
     "An auto-delete queue that never had a consumer stays, even if the connection that declared it is closed.",
     source=TEMPORARY,
     broken_on=[NO_AUTO_DELETE],
+    proved_by=[caught("makes-exclusive", "`stage.knows(name)")],
 )
 def test_an_auto_delete_queue_that_never_had_a_consumer_stays(stage):
     name, client = auto_delete(stage)
@@ -192,6 +203,10 @@ def test_an_auto_delete_queue_that_never_had_a_consumer_stays(stage):
             DENIED,
         )
     ],
+    proved_by=[
+        caught("makes-durable", "a quorum queue is durable: it was accepted"),
+        caught("forgives", "a quorum queue is durable: it was accepted"),
+    ],
 )
 def test_a_quorum_queue_must_be_durable(stage):
     with promised("it costs the channel"), refused("a quorum queue is durable", 406, "non-durable"):
@@ -203,6 +218,10 @@ def test_a_quorum_queue_must_be_durable(stage):
     "A quorum queue cannot be exclusive: such a declaration is refused (406).",
     source=QUORUM_QUEUES.section("feature-comparison"),
     queue_types=["quorum"],
+    proved_by=[
+        caught("makes-durable", "a quorum queue is not exclusive: it was accepted"),
+        caught("never-deletes-itself", "a quorum queue is not exclusive: it was accepted"),
+    ],
 )
 def test_a_quorum_queue_cannot_be_exclusive(stage):
     with refused("a quorum queue is not exclusive", 406, "exclusive"):
@@ -219,6 +238,7 @@ def test_a_quorum_queue_cannot_be_exclusive(stage):
     broken_on=[
         BrokenOn("quorum", ">3.8.9", "quorum queues must be given a name (406)", QUORUM_QUEUES.section("declaring"))
     ],
+    proved_by=[caught("renames-queues", "`all((name.startswith('amq.gen-') for name in names))")],
 )
 def test_the_broker_makes_up_names(stage):
     names = []
@@ -237,6 +257,10 @@ def test_the_broker_makes_up_names(stage):
     "queues.reserved-name-is-refused",
     "A queue cannot be given a name that begins with amq. (403).",
     source=NAMES,
+    proved_by=[
+        caught("forgives", "amq. is reserved: it was accepted"),
+        caught("renames-errors", "amq. is reserved: refused, but with 506 'RESOURCE_ERROR"),
+    ],
 )
 def test_a_reserved_name_is_refused(stage):
     arguments = {"x-queue-type": stage.queue_type}
@@ -256,6 +280,7 @@ def test_a_reserved_name_is_refused(stage):
             server_source("3.8.9", "src/rabbit_quorum_queue.erl"),
         )
     ],
+    proved_by=[caught("renames-queues", "a name of 255 bytes is accepted: the broker refused: StreamLostError:")],
 )
 def test_a_name_can_have_255_bytes(stage):
     name = stage.new_name("x" * 238 + "ü")
@@ -272,6 +297,10 @@ def test_a_name_can_have_255_bytes(stage):
     "queues.passive-declare-of-a-missing-queue-is-refused",
     "A passive declaration asks whether a queue is there: it does not make one, and answers 404 if there is none.",
     source=QUEUES.section("declaration"),
+    proved_by=[
+        caught("creates-what-is-missing", "there is no such queue: it was accepted"),
+        caught("forgives", "there is no such queue: it was accepted"),
+    ],
 )
 def test_a_passive_declaration_makes_no_queue(stage):
     name = stage.new_name()

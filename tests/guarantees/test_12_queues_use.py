@@ -2,6 +2,7 @@
 
 from workqueue.guarantee.catalogue import guarantee, hazard
 from workqueue.guarantee.expectation import BrokenOn
+from workqueue.guarantee.proof import caught
 from workqueue.guarantee.sources import CHANNELS, QUEUES, TUTORIAL_2, server_source
 from workqueue.guarantee.waiting import claim, disconnected, promised, refused
 
@@ -20,6 +21,7 @@ TASKS = [f"task {n}" for n in range(1, 6)]
     "A declaration without x-queue-type is the same as one with the type classic.",
     source=EQUIVALENCE,
     queue_types=["classic"],
+    proved_by=[caught("refuses-to-redeclare", "no type is the type classic: the broker refused:")],
 )
 def test_without_a_type_a_queue_is_classic(stage, queue, publish):
     publish(*TASKS)
@@ -31,6 +33,10 @@ def test_without_a_type_a_queue_is_classic(stage, queue, publish):
     "queues.redeclare-other-auto-delete-refused",
     "RabbitMQ does not allow redefining an existing queue as one that deletes itself (406); the queue is not harmed.",
     source=EQUIVALENCE,
+    proved_by=[
+        caught("never-deletes-itself", "the declarations differ: it was accepted"),
+        caught("forgives", "the declarations differ: it was accepted"),
+    ],
 )
 def test_redeclaring_as_auto_delete_is_refused(stage, queue, publish):
     publish(*TASKS)
@@ -46,6 +52,7 @@ def test_redeclaring_as_auto_delete_is_refused(stage, queue, publish):
     "A mistyped optional argument is no error: the queue is made without the feature that was meant, also where it "
     "exists already.",
     source=QUEUES.section("optional-arguments"),
+    proved_by=[caught("refuses-options", "an unknown argument is no error: the broker refused:")],
 )
 def test_a_mistyped_argument_is_taken_in_silence(stage):
     with promised("an unknown argument is no error"):
@@ -65,6 +72,10 @@ def test_a_mistyped_argument_is_taken_in_silence(stage):
     "queues.default-exchange-reaches-every-queue",
     "Every queue is reached through the default exchange under its own name, without a binding.",
     source=DEFAULT_EXCHANGE,
+    proved_by=[
+        caught("misroutes", "`[message.task for message in one.drain()] == ['for one']"),
+        caught("corrupts-bodies", "`[message.task for message in one.drain()] == ['for one']"),
+    ],
 )
 def test_the_default_exchange_reaches_every_queue_by_its_name(stage):
     one, other = stage.declare(), stage.declare()
@@ -80,6 +91,10 @@ def test_the_default_exchange_reaches_every_queue_by_its_name(stage):
     "queues.default-exchange-cannot-be-changed",
     "The default exchange can neither be bound to nor deleted (403).",
     source=DEFAULT_EXCHANGE,
+    proved_by=[
+        caught("forgives", "queues cannot be bound to it: it was accepted"),
+        caught("ignores-bindings", "queues cannot be bound to it: it was accepted"),
+    ],
 )
 def test_the_default_exchange_can_neither_be_bound_nor_deleted(stage, queue, publish):
     with refused("queues cannot be bound to it", 403, "ACCESS_REFUSED"), stage.channel() as channel:
@@ -98,6 +113,10 @@ def test_the_default_exchange_can_neither_be_bound_nor_deleted(stage, queue, pub
     "queues.purge-spares-what-is-held",
     "A purge removes the messages that are ready; those that a consumer holds unacknowledged stay.",
     source=QUEUES.section("purging"),
+    proved_by=[
+        caught("ignores-purge", "`removed == 3"),
+        caught("acks-for-the-dead", "`[message.task for message in queue.drain()] == TASKS[:2]"),
+    ],
 )
 def test_a_purge_spares_what_a_consumer_holds(stage, queue, publish):
     publish(*TASKS)
@@ -132,6 +151,10 @@ def delete(stage, name, **conditions):
     "A deletion on condition that the queue is unused is refused while it has a consumer (406), and done afterwards.",
     source=QUEUES.section("declaration"),
     broken_on=[NO_CONDITIONS],
+    proved_by=[
+        caught("ignores-conditions", "a queue in use is spared: it was accepted"),
+        caught("forgives", "a queue in use is spared: it was accepted"),
+    ],
 )
 def test_a_queue_in_use_is_not_deleted(stage, queue):
     consumer = stage.client()
@@ -151,6 +174,10 @@ def test_a_queue_in_use_is_not_deleted(stage, queue):
     "A deletion on condition that the queue is empty is refused while it has messages (406), and done afterwards.",
     source=QUEUES.section("declaration"),
     broken_on=[NO_CONDITIONS],
+    proved_by=[
+        caught("ignores-conditions", "a queue with messages is spared: it was accepted"),
+        caught("forgives", "a queue with messages is spared: it was accepted"),
+    ],
 )
 def test_a_queue_with_messages_is_not_deleted(stage, queue, publish):
     publish("a task")
@@ -172,6 +199,10 @@ def test_a_queue_with_messages_is_not_deleted(stage, queue, publish):
     "An error such as 404 closes the channel on which it was made; the connection and its other channels go on.",
     source=ERRORS,
     counter_example="queues.hard-error-costs-the-connection",
+    proved_by=[
+        caught("escalates", "there is no such queue: refused, but the whole connection was closed:"),
+        caught("forgives", "there is no such queue: it was accepted"),
+    ],
 )
 def test_a_soft_error_costs_one_channel(stage, queue):
     wrong = stage.client()
@@ -190,6 +221,10 @@ def test_a_soft_error_costs_one_channel(stage, queue):
     "queues.hard-error-costs-the-connection",
     "An error such as 540 (a method that is not implemented) closes the connection, with all of its channels.",
     source=ERRORS,
+    proved_by=[
+        caught("renames-errors", "basic.recover without requeue is not implemented: refused, but with"),
+        caught("always-recovers", "basic.recover without requeue is not implemented: it was accepted"),
+    ],
 )
 def test_a_hard_error_costs_the_connection(stage):
     wrong = stage.client()

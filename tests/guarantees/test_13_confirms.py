@@ -3,6 +3,7 @@
 from workqueue.guarantee.answers import answered
 from workqueue.guarantee.catalogue import guarantee, hazard
 from workqueue.guarantee.expectation import BrokenOn
+from workqueue.guarantee.proof import caught
 from workqueue.guarantee.sources import (
     CHANNELS,
     CONFIRMS,
@@ -33,6 +34,10 @@ def producer_of(stage, **options):
     "confirms.each-publish-is-answered-once",
     "Every publish is answered exactly once, alone or together with others.",
     source=CONFIRMS.section("server-sent-nacks"),
+    proved_by=[
+        caught("repeats-confirms", "`sorted(answered(producer.confirms, 500)) == list(range(1, 501))"),
+        caught("forges-confirms", "all are answered"),
+    ],
 )
 def test_each_publish_is_answered_exactly_once(stage, queue):
     producer = producer_of(stage)
@@ -49,6 +54,7 @@ def test_each_publish_is_answered_exactly_once(stage, queue):
     "confirms.transient-messages-too",
     "A message that is not persistent is confirmed, too.",
     source=WHEN,
+    proved_by=[caught("refuses-publishes", "it is confirmed")],
 )
 def test_a_transient_message_is_confirmed(stage, queue):
     producer = producer_of(stage)
@@ -64,6 +70,7 @@ def test_a_transient_message_is_confirmed(stage, queue):
     "A confirm says that the broker has the task, not that it was done: it comes without any worker, and while one "
     "holds the task.",
     source=CONFIRMS.section("publisher-confirms"),
+    proved_by=[caught("loses-confirms", "it is confirmed")],
 )
 def test_a_confirm_does_not_wait_for_a_worker(stage, queue):
     producer, worker = producer_of(stage), stage.client()
@@ -83,6 +90,10 @@ def test_a_confirm_does_not_wait_for_a_worker(stage, queue):
     "confirms.confirmed-is-there-at-once",
     "A task that was confirmed can be fetched at once, by anybody.",
     source=WHEN,
+    proved_by=[
+        caught("confirms-early", "task 1 was confirmed and is not there"),
+        caught("drops-publishes", "task 1 was confirmed and is not there"),
+    ],
 )
 def test_what_was_confirmed_can_be_fetched_at_once(stage, queue):
     producer, worker = producer_of(stage), stage.client()
@@ -99,6 +110,7 @@ def test_what_was_confirmed_can_be_fetched_at_once(stage, queue):
     "confirms.count-for-each-channel",
     "Confirms count the publishes of their own channel, from 1.",
     source=PUBLISHER_CONFIRMS,
+    proved_by=[caught("forges-confirms", "it is confirmed")],
 )
 def test_confirms_count_the_publishes_of_their_channel(stage, queue):
     first = producer_of(stage)
@@ -117,6 +129,10 @@ def test_confirms_count_the_publishes_of_their_channel(stage, queue):
     "confirms.count-from-confirm-select",
     "What was published before the channel was put into confirm mode is not counted, and not confirmed.",
     source=PUBLISHER_CONFIRMS,
+    proved_by=[
+        caught("forges-confirms", "`[confirm.tag for confirm in producer.confirms] == [1]"),
+        caught("repeats-confirms", "`[confirm.tag for confirm in producer.confirms] == [1]"),
+    ],
 )
 def test_counting_begins_with_confirm_select(stage, queue):
     producer = stage.client()
@@ -139,6 +155,10 @@ def test_counting_begins_with_confirm_select(stage, queue):
     "A mandatory message that no queue gets is returned (312, NO_ROUTE), and only then confirmed.",
     source=PUBLISHERS.section("unroutable"),
     counter_example="consumers.publish-to-missing-queue-vanishes",
+    proved_by=[
+        caught("returns-late", "`producer.answers == ['basic.return', 'basic.ack']"),
+        caught("ignores-mandatory", "`producer.answers == ['basic.return', 'basic.ack']"),
+    ],
 )
 def test_a_mandatory_message_without_a_queue_is_returned_before_it_is_confirmed(stage, queue):
     producer = producer_of(stage)
@@ -159,6 +179,7 @@ def test_a_mandatory_message_without_a_queue_is_returned_before_it_is_confirmed(
     broken_on=[
         BrokenOn("quorum", "<3.8.10", "quorum queues refuse x-overflow=reject-publish (406)", release_note("3.8.10"))
     ],
+    proved_by=[caught("hides-refusals", "the queue took everything")],
 )
 def test_a_publish_to_a_full_queue_is_refused(stage):
     with promised("a queue can refuse publishes when it is full"):
@@ -188,6 +209,10 @@ def test_a_publish_to_a_full_queue_is_refused(stage):
     "confirms.full-queue-drops-what-it-confirmed",
     "A full queue that drops its oldest message, as is the default, confirms everything: a confirmed task can be gone.",
     source=LENGTH_LIMIT.section("default-overflow-behaviour"),
+    proved_by=[
+        caught("ignores-length-limit", "`worker.tasks == ['task 3', 'the last']"),
+        caught("refuses-publishes", "`all((confirm.ok for confirm in producer.confirms))"),
+    ],
 )
 def test_a_full_queue_drops_what_it_confirmed(stage):
     queue = stage.declare(x_max_length=1)
@@ -211,6 +236,7 @@ def test_a_full_queue_drops_what_it_confirmed(stage):
     "Publishing to an exchange that does not exist closes the channel (404) a little later: without confirms, all that "
     "was published on it in the meantime is lost without an error.",
     source=CHANNELS.section("error-handling"),
+    proved_by=[caught("forgives", "the channel is closed: it was accepted")],
 )
 def test_what_follows_a_publish_to_a_missing_exchange_is_lost(stage, queue):
     producer = stage.client()
@@ -228,6 +254,7 @@ def test_what_follows_a_publish_to_a_missing_exchange_is_lost(stage, queue):
     "confirms.lost-confirm-leads-to-a-duplicate",
     "If the confirm is lost with the connection, the producer cannot know, and publishing again makes a duplicate.",
     source=RELIABILITY.section("publisher-side"),
+    proved_by=[caught("drops-publishes", "the broker has it")],
 )
 def test_publishing_again_after_a_lost_confirm_makes_a_duplicate(stage, queue):
     wire = stage.proxy()
@@ -253,6 +280,7 @@ def test_publishing_again_after_a_lost_confirm_makes_a_duplicate(stage, queue):
     "confirms.fifteen-mebibytes-are-taken",
     "A task of 15 MiB is taken and confirmed.",
     source=LIMITS.section("message-size"),
+    proved_by=[caught("refuses-large-messages", "it is confirmed")],
 )
 def test_a_task_of_15_mebibytes_is_taken(stage, queue):
     producer = producer_of(stage)
@@ -275,6 +303,7 @@ def test_a_task_of_15_mebibytes_is_taken(stage, queue):
         )
         for kind in ("classic", "quorum")
     ],
+    proved_by=[caught("refuses-large-messages", "refused: (406, 'PRECONDITION_FAILED - message size')")],
 )
 def test_a_task_of_17_mebibytes_is_taken(stage, queue):
     producer = producer_of(stage)
@@ -290,6 +319,11 @@ def test_a_task_of_17_mebibytes_is_taken(stage, queue):
     "confirms.too-large-closes-one-channel",
     "A task that is larger than max_message_size is refused with 406: its channel is closed, and only that one.",
     source=LIMITS.section("message-size"),
+    proved_by=[
+        caught("escalates", "a task that is too large: refused, but the whole connection was"),
+        caught("forgives", "a task that is too large: it was accepted"),
+        caught("renames-errors", "a task that is too large: refused, but with 506 'RESOURCE_ERROR"),
+    ],
 )
 def test_a_task_that_is_too_large_closes_its_channel_alone(stage, queue):
     producer = producer_of(stage)

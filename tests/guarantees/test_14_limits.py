@@ -2,6 +2,7 @@
 
 from workqueue.guarantee.catalogue import guarantee, hazard
 from workqueue.guarantee.expectation import BrokenOn
+from workqueue.guarantee.proof import caught
 from workqueue.guarantee.sources import TTL, release_note
 from workqueue.guarantee.waiting import barrier, claim, promised, refused
 
@@ -32,6 +33,7 @@ def wait_until_expired(stage):
     "to basic.get.",
     source=PER_QUEUE,
     broken_on=[NO_QUEUE_TTL_YET],
+    proved_by=[caught("ignores-ttl", "`client.get(polled.name) is None")],
 )
 def test_an_expired_message_is_given_to_nobody(stage):
     with promised(QUEUE_TTL_PROMISE):
@@ -53,6 +55,10 @@ def test_an_expired_message_is_given_to_nobody(stage):
     "limits.without-ttl-stays",
     "Without a TTL, on its queue or of its own, a message waits on while others expire.",
     source=TTL.section("overview"),
+    proved_by=[
+        caught("expires-everything", "it is gone, although it has no TTL", on="classic"),
+        caught("expires-everything", "it is gone, although it has no TTL", on="quorum", versions=">=3.10"),
+    ],
 )
 def test_a_message_without_a_ttl_stays(stage, queue, publish):
     publish("stays")
@@ -69,6 +75,7 @@ def test_a_message_without_a_ttl_stays(stage, queue, publish):
     "If both a queue and a message in it have a TTL, the lower of the two counts.",
     source=PER_MESSAGE,
     broken_on=[NO_QUEUE_TTL_YET],
+    proved_by=[caught("ignores-message-ttl", "`client.get(patient.name).task == 'stays")],
 )
 def test_the_lower_of_two_ttls_counts(stage):
     with promised(QUEUE_TTL_PROMISE):
@@ -88,6 +95,10 @@ def test_the_lower_of_two_ttls_counts(stage):
     "limits.expiration-must-be-a-number",
     "A message whose expiration is not a number of milliseconds is refused: the channel is closed (406).",
     source=PER_MESSAGE,
+    proved_by=[
+        caught("ignores-message-ttl", "an expiration is a number: it was accepted"),
+        caught("forgives", "an expiration is a number: it was accepted"),
+    ],
 )
 def test_an_expiration_that_is_not_a_number_is_refused(stage, queue):
     producer = stage.client()
@@ -105,6 +116,10 @@ def test_an_expiration_that_is_not_a_number_is_refused(stage, queue):
     "not expired is in front of it.",
     source=RETROACTIVE,
     broken_on=[NO_MESSAGE_TTL_YET],
+    proved_by=[
+        caught("ignores-message-ttl", "`consumer.tasks == ['live', 'in time']"),
+        caught("counts-nothing", "both are counted"),
+    ],
 )
 def test_an_expired_message_behind_a_live_one_is_still_counted(stage, queue, publish):
     publish("live")
@@ -147,6 +162,7 @@ def _comes_not_back(stage, give_back):
     "A message that is requeued keeps the time at which it expires: if that is over, it is not delivered again.",
     source=PER_QUEUE,
     broken_on=[NO_QUEUE_TTL_YET],
+    proved_by=[caught("requeues-at-the-tail", "`other.tasks == ['in time']")],
 )
 def test_a_requeued_message_keeps_the_time_at_which_it_expires(stage):
     def requeue(holder, held):
@@ -162,6 +178,7 @@ def test_a_requeued_message_keeps_the_time_at_which_it_expires(stage):
     "given it.",
     source=PER_QUEUE,
     broken_on=[NO_QUEUE_TTL_YET],
+    proved_by=[caught("requeues-at-the-tail", "`other.tasks == ['in time']")],
 )
 def test_a_message_of_a_closed_channel_keeps_the_time_at_which_it_expires(stage):
     _comes_not_back(stage, lambda holder, held: holder.close())
@@ -172,6 +189,7 @@ def test_a_message_of_a_closed_channel_keeps_the_time_at_which_it_expires(stage)
     "A message that a consumer holds does not expire: it can be acknowledged after its TTL, and is not dead-lettered.",
     source=PER_QUEUE,
     broken_on=[NO_QUEUE_TTL_YET],
+    proved_by=[caught("ignores-ttl", "what waits expires")],
 )
 def test_what_a_consumer_holds_does_not_expire(stage):
     expired = stage.declare()
@@ -195,6 +213,7 @@ def test_what_a_consumer_holds_does_not_expire(stage):
     "With a message TTL of 0, a message is delivered if a consumer can take it at once.",
     source=PER_QUEUE,
     broken_on=[NO_QUEUE_TTL_YET],
+    proved_by=[caught("never-delivers", "client 1 receives ['a task']")],
 )
 def test_with_a_ttl_of_zero_an_idle_consumer_is_served(stage):
     with promised(QUEUE_TTL_PROMISE):
@@ -213,6 +232,7 @@ def test_with_a_ttl_of_zero_an_idle_consumer_is_served(stage):
     "it is confirmed, and not returned.",
     source=PER_QUEUE,
     broken_on=[NO_QUEUE_TTL_YET],
+    proved_by=[caught("ignores-ttl", "it expires")],
 )
 def test_with_a_ttl_of_zero_a_message_does_not_wait(stage):
     expired = stage.declare()

@@ -4,6 +4,7 @@ from pika.exceptions import ConnectionClosedByBroker
 
 from workqueue.guarantee.catalogue import guarantee, hazard
 from workqueue.guarantee.expectation import BrokenOn
+from workqueue.guarantee.proof import caught
 from workqueue.guarantee.sources import LENGTH_LIMIT, QUORUM_QUEUES, TTL, release_note, server_source
 from workqueue.guarantee.waiting import claim, promised
 
@@ -38,6 +39,7 @@ def all_of(stage, queue):
     "A queue that is longer than its x-max-length drops its oldest messages, and keeps the latest.",
     source=DROP_HEAD,
     counter_example="queue-size.fills-up-when-all-are-busy",
+    proved_by=[caught("ignores-length-limit", "`all_of(stage, queue) == TASKS[2:]")],
 )
 def test_a_full_queue_drops_the_oldest(stage):
     queue = stage.declare(x_max_length=3)
@@ -53,6 +55,7 @@ def test_a_full_queue_drops_the_oldest(stage):
     "them counts.",
     source=OVERVIEW,
     broken_on=[BrokenOn("quorum", ">=4.3", "more than the bodies counts, so that fewer are kept", RABBIT_FIFO)],
+    proved_by=[caught("ignores-length-limit", "three remain")],
 )
 def test_a_limit_in_bytes_counts_the_bodies(stage):
     queue = stage.declare(x_max_length_bytes=3 * len(TASKS[0]))
@@ -67,6 +70,7 @@ def test_a_limit_in_bytes_counts_the_bodies(stage):
     "limits.first-limit-reached-counts",
     "If a queue has limits on both messages and bytes, the one that is reached first counts.",
     source=BOTH,
+    proved_by=[caught("ignores-length-limit", "three short messages are kept")],
 )
 def test_the_limit_that_is_reached_first_counts(stage):
     queue = stage.declare(x_max_length=3, x_max_length_bytes=2_500)
@@ -84,6 +88,7 @@ def test_the_limit_that_is_reached_first_counts(stage):
     source=OVERFLOW,
     broken_on=[NO_REJECT_YET],
     counter_example="limits.reject-publish-is-silent-without-confirms",
+    proved_by=[caught("ignores-overflow", "none was refused")],
 )
 def test_a_full_queue_that_rejects_keeps_the_oldest(stage):
     with promised("a queue can reject what comes"):
@@ -110,6 +115,7 @@ def test_a_full_queue_that_rejects_keeps_the_oldest(stage):
     "Without publisher confirms, what a full queue refuses (overflow reject-publish) is lost, and nobody is told.",
     source=OVERFLOW,
     broken_on=[NO_REJECT_YET],
+    proved_by=[caught("ignores-length-limit", "the queue does not take everything")],
 )
 def test_without_confirms_what_is_refused_is_lost_in_silence(stage):
     with promised("a queue can reject what comes"):
@@ -138,6 +144,7 @@ def test_without_confirms_what_is_refused_is_lost_in_silence(stage):
     "If a policy and the arguments of a queue set the same limit, the lower value counts.",
     source=OVERVIEW,
     needs=["ctl"],
+    proved_by=[caught("misreads-policies", "the policy limits the bytes")],
 )
 def test_the_lower_of_policy_and_argument_counts(stage):
     queue = stage.declare(x_max_length=3, x_max_length_bytes=1_000_000)
@@ -170,6 +177,7 @@ def _is_gone(stage, queue):
     "A queue with x-expires is deleted, with the messages in it, when nobody has used it for so long.",
     source=QUEUE_TTL,
     broken_on=[NO_EXPIRES_YET],
+    proved_by=[caught("ignores-expiry", "the queue is deleted")],
 )
 def test_an_unused_queue_is_deleted(stage):
     with promised("a queue can expire"):
@@ -183,6 +191,7 @@ def test_an_unused_queue_is_deleted(stage):
     "A queue with x-expires is kept for as long as it has a consumer, however idle.",
     source=QUEUE_TTL,
     broken_on=[NO_EXPIRES_YET],
+    proved_by=[caught("starves-all", "it was deleted, although it had a consumer")],
 )
 def test_a_consumer_keeps_the_queue(stage):
     with promised("a queue can expire"):
@@ -208,6 +217,7 @@ def test_a_consumer_keeps_the_queue(stage):
         NO_EXPIRES_YET,
         BrokenOn("quorum", ">=3.10", "to declare it again does not renew the lease of a quorum queue", FEATURES),
     ],
+    proved_by=[caught("refuses-to-redeclare", "the queue is there: the broker refused: ChannelClosedByBroker: (406)")],
 )
 def test_to_redeclare_a_queue_keeps_it(stage):
     with promised("a queue can expire"):
@@ -231,6 +241,7 @@ def test_to_redeclare_a_queue_keeps_it(stage):
     "A queue with x-expires is kept for as long as somebody polls it with basic.get, even if it is empty.",
     source=QUEUE_TTL,
     broken_on=[NO_EXPIRES_YET],
+    proved_by=[caught("finds-nothing", "it was deleted, although it was polled")],
 )
 def test_to_poll_a_queue_keeps_it(stage):
     with promised("a queue can expire"):

@@ -2,6 +2,7 @@
 
 from workqueue.guarantee.catalogue import guarantee
 from workqueue.guarantee.expectation import BrokenOn
+from workqueue.guarantee.proof import caught
 from workqueue.guarantee.sources import QUORUM_QUEUES, release_note
 from workqueue.guarantee.waiting import barrier
 
@@ -29,6 +30,10 @@ def nacked(stage, queue):
     source=COUNT,
     queue_types=["quorum"],
     broken_on=[BrokenOn("quorum", ">=4.3", "it counts failures only, and a nack is not one", release_note("4.3.0"))],
+    proved_by=[
+        caught("miscounts-deliveries", "`nacked(stage, queue).get('x-delivery-count') == NACKS"),
+        caught("hides-headers", "`nacked(stage, queue).get('x-delivery-count') == NACKS"),
+    ],
 )
 def test_the_delivery_count_counts_every_return(stage, queue):
     assert nacked(stage, queue).get("x-delivery-count") == NACKS
@@ -40,6 +45,10 @@ def test_the_delivery_count_counts_every_return(stage, queue):
     source=COUNT,
     queue_types=["quorum"],
     broken_on=[BrokenOn("quorum", "<4.3", "there is no such header", release_note("4.3.0"))],
+    proved_by=[
+        caught("miscounts-deliveries", "`nacked(stage, queue).get('x-acquired-count') == NACKS"),
+        caught("hides-headers", "`nacked(stage, queue).get('x-acquired-count') == NACKS"),
+    ],
 )
 def test_the_acquired_count_counts_every_delivery(stage, queue):
     assert nacked(stage, queue).get("x-acquired-count") == NACKS
@@ -50,6 +59,7 @@ def test_the_acquired_count_counts_every_delivery(stage, queue):
     "A message that is delivered for the first time carries no x-delivery-count, be it pushed or fetched.",
     source=release_note("3.12.0"),
     broken_on=[BrokenOn("quorum", "<3.12", "basic.get shows a count of 0", release_note("3.12.0"))],
+    proved_by=[caught("counts-too-early", "fetched and pushed have [0, 0]")],
 )
 def test_there_is_no_delivery_count_on_first_delivery(stage, queue, publish):
     publish("fetched", "pushed")

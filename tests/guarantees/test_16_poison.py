@@ -12,6 +12,7 @@ from workqueue.guarantee.dead_letters import (
     reject,
 )
 from workqueue.guarantee.expectation import BrokenOn
+from workqueue.guarantee.proof import caught
 from workqueue.guarantee.sources import (
     CONFIRMS,
     NACK,
@@ -44,6 +45,10 @@ def comes_back_every_time(stage, fail, times):
     "A task that workers hand back with basic.nack is delivered again, however often that happens.",
     source=NACK.section("reject-vs-nack"),
     broken_on=[EVERY_RETURN_COUNTED],
+    proved_by=[
+        caught("discards", "the queue dropped the task after 1 deliveries"),
+        caught("swallows-rejections", "the task is in its queue or dead-lettered"),
+    ],
 )
 def test_a_nacked_task_comes_back(stage):
     comes_back_every_time(stage, nack, times=60)
@@ -54,6 +59,10 @@ def test_a_nacked_task_comes_back(stage):
     "A task that workers hand back with basic.reject is delivered again, however often that happens.",
     source=CONFIRMS.section("consumer-nacks-requeue"),
     broken_on=[COUNTS_SINCE_4],
+    proved_by=[
+        caught("discards", "the queue dropped the task after 1 deliveries"),
+        caught("swallows-rejections", "the task is in its queue or dead-lettered"),
+    ],
 )
 def test_a_rejected_task_comes_back(stage):
     comes_back_every_time(stage, reject, times=60)
@@ -64,6 +73,7 @@ def test_a_rejected_task_comes_back(stage):
     "A task whose worker closes its channel without an ack is delivered again, however often that happens.",
     source=CONFIRMS.section("automatic-requeueing"),
     broken_on=[COUNTS_SINCE_4],
+    proved_by=[caught("acks-for-the-dead", "the task is in its queue or dead-lettered")],
 )
 def test_a_task_outlives_any_number_of_closed_channels(stage):
     comes_back_every_time(stage, close_channel, times=25)
@@ -74,6 +84,7 @@ def test_a_task_outlives_any_number_of_closed_channels(stage):
     "A task whose worker closes its connection without an ack is delivered again, however often that happens.",
     source=CONFIRMS.section("automatic-requeueing"),
     broken_on=[COUNTS_SINCE_4],
+    proved_by=[caught("acks-for-the-dead", "the task is in its queue or dead-lettered")],
 )
 def test_a_task_outlives_any_number_of_closed_connections(stage):
     comes_back_every_time(stage, close_connection, times=25)
@@ -84,6 +95,7 @@ def test_a_task_outlives_any_number_of_closed_connections(stage):
     "No message is lost, even if the workers die: a task that killed 21 workers (SIGKILL) goes to the next one.",
     source=TUTORIAL_2.section("message-acknowledgment"),
     broken_on=[COUNTS_SINCE_4],
+    proved_by=[caught("acks-for-the-dead", "the task is back after 1 deaths")],
 )
 def test_a_task_outlives_21_killed_workers(stage, queue, publish):
     publish("poison")
@@ -115,6 +127,7 @@ def test_a_task_outlives_21_killed_workers(stage, queue, publish):
         BrokenOn("quorum", "<3.8.15", "there is no acknowledgement timeout", release_note("3.8.15")),
         BrokenOn("quorum", "<4.3", "it counts, as each return to the queue does", release_note("4.3.0")),
     ],
+    proved_by=[caught("never-redelivers", "the task is delivered or dead-lettered")],
 )
 def test_a_timeout_does_not_count_as_a_failure(stage):
     dead = stage.declare()
@@ -138,6 +151,16 @@ def test_a_timeout_does_not_count_as_a_failure(stage):
     "to do than that, dozens of times a second.",
     source=CONFIRMS.section("consumer-nacks-requeue"),
     broken_on=[EVERY_RETURN_COUNTED],
+    proved_by=[
+        caught("discards", "the queue dropped the task after 1 deliveries"),
+        caught("swallows-rejections", "the task is in its queue or dead-lettered"),
+        caught(
+            "takes-nacks-for-rejections",
+            "the queue dropped the task after 21 deliveries",
+            on="quorum",
+            versions=">=4.0",
+        ),
+    ],
 )
 def test_a_nacked_task_comes_back_at_once_and_for_ever(stage):
     dead = stage.declare()

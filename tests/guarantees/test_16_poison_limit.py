@@ -3,6 +3,7 @@
 from workqueue.guarantee.catalogue import guarantee, hazard
 from workqueue.guarantee.dead_letters import deliveries_until_dead, queue_to, reject
 from workqueue.guarantee.expectation import BrokenOn
+from workqueue.guarantee.proof import caught
 from workqueue.guarantee.sources import CLASSIC_QUEUES, NACK, QUORUM_QUEUES, release_note, server_source
 from workqueue.guarantee.waiting import barrier, claim, refused
 
@@ -19,6 +20,10 @@ NO_LIMIT_YET = BrokenOn("quorum", "<4.0", "there is no delivery limit by default
     source=POISON_HANDLING,
     queue_types=["quorum"],
     broken_on=[NO_LIMIT_YET],
+    proved_by=[
+        caught("lowers-delivery-limit", "`deliveries_until_dead(queue, dead, reject, most=40) == 21"),
+        caught("ignores-delivery-limit", "`deliveries_until_dead(queue, dead, reject, most=40) == 21"),
+    ],
 )
 def test_a_quorum_queue_gives_up_after_21_deliveries(stage):
     dead = stage.declare()
@@ -37,6 +42,10 @@ def test_a_quorum_queue_gives_up_after_21_deliveries(stage):
     "With x-delivery-limit=n a quorum queue delivers a task that always fails n + 1 times.",
     source=CONFIGURING,
     queue_types=["quorum"],
+    proved_by=[
+        caught("lowers-delivery-limit", "`deliveries_until_dead(queue, dead, reject, most=20) == 4"),
+        caught("ignores-delivery-limit", "`deliveries_until_dead(queue, dead, reject, most=20) == 4"),
+    ],
 )
 def test_a_limit_of_n_means_n_plus_1_deliveries(stage):
     dead = stage.declare()
@@ -62,6 +71,7 @@ def test_a_limit_of_n_means_n_plus_1_deliveries(stage):
             server_source("3.10.8", "deps/rabbit/src/rabbit_fifo.erl"),
         )
     ],
+    proved_by=[caught("lowers-delivery-limit", "the queue dropped the task after 1 deliveries")],
 )
 def test_minus_1_switches_the_limit_off(stage):
     dead = stage.declare()
@@ -79,6 +89,7 @@ def test_minus_1_switches_the_limit_off(stage):
     source=CONFIGURING,
     queue_types=["quorum"],
     needs=["ctl"],
+    proved_by=[caught("misreads-policies", "`deliveries_until_dead(queue, dead, reject, most=20) == 3")],
 )
 def test_the_lower_limit_wins(stage):
     dead = stage.declare()
@@ -102,6 +113,10 @@ def test_the_lower_limit_wins(stage):
             server_source("3.8.9", "src/rabbit_amqqueue.erl"),
         )
     ],
+    proved_by=[
+        caught("ignores-arguments", "a classic queue has no delivery limit: it was accepted"),
+        caught("forgives", "a classic queue has no delivery limit: it was accepted"),
+    ],
 )
 def test_a_classic_queue_refuses_a_delivery_limit(stage):
     with refused("a classic queue has no delivery limit", 406, "x-delivery-limit"):
@@ -113,6 +128,7 @@ def test_a_classic_queue_refuses_a_delivery_limit(stage):
     "Without a dead-letter exchange, a task that exceeds the delivery limit of a quorum queue is gone without a trace.",
     source=POISON_HANDLING,
     queue_types=["quorum"],
+    proved_by=[caught("ignores-delivery-limit", "`body == b'healthy")],
 )
 def test_without_a_dead_letter_exchange_the_task_is_gone(stage):
     queue = stage.declare(x_delivery_limit=1)
@@ -137,6 +153,7 @@ def test_without_a_dead_letter_exchange_the_task_is_gone(stage):
     "a quorum queue drops them all.",
     source=POISON_HANDLING,
     queue_types=["quorum"],
+    proved_by=[caught("ignores-delivery-limit", "all are dead-lettered")],
 )
 def test_healthy_tasks_held_beside_a_poison_task_are_dropped_with_it(stage):
     dead = stage.declare()
@@ -159,6 +176,7 @@ def test_healthy_tasks_held_beside_a_poison_task_are_dropped_with_it(stage):
     source=POISON_HANDLING,
     queue_types=["quorum"],
     counter_example="poison.bystanders-are-dropped-too",
+    proved_by=[caught("ignores-prefetch", "`doomed.dies() == ['poison']")],
 )
 def test_with_prefetch_1_only_the_poison_task_is_dropped(stage):
     dead = stage.declare()
@@ -181,6 +199,10 @@ def test_with_prefetch_1_only_the_poison_task_is_dropped(stage):
     source=NACK.section("reject-vs-nack"),
     queue_types=["quorum"],
     broken_on=[NO_LIMIT_YET],
+    proved_by=[
+        caught("ignores-delivery-limit", "every task was done"),
+        caught("takes-rejections-for-nacks", "every task was done", versions=">=4.3"),
+    ],
 )
 def test_a_task_that_nobody_began_is_dropped_after_graceful_stops(stage):
     dead = stage.declare()

@@ -5,6 +5,7 @@ import secrets
 from workqueue.guarantee.catalogue import guarantee, hazard
 from workqueue.guarantee.dead_letters import letters_of, queue_to, take
 from workqueue.guarantee.expectation import BrokenOn
+from workqueue.guarantee.proof import caught
 from workqueue.guarantee.sources import CONFIRMS, DEAD_LETTERING, QUORUM_QUEUES, release_note
 from workqueue.guarantee.waiting import barrier, claim, promised
 
@@ -32,6 +33,10 @@ def dead_letters_to(*targets):
     "once, for the reason rejected, and is in its queue no more.",
     source=OVERVIEW,
     counter_example="dead-lettering.without-an-exchange-it-is-gone",
+    proved_by=[
+        caught("ignores-dead-lettering", "2 dead letters arrive"),
+        caught("forges-deaths", "`[(death['reason'], death['queue'], death['count']) for each in l"),
+    ],
 )
 def test_a_rejected_task_is_dead_lettered(stage):
     dead = stage.declare()
@@ -56,6 +61,10 @@ def test_a_rejected_task_is_dead_lettered(stage):
     "A task that waited longer than its TTL goes to the dead-letter exchange, for the reason expired.",
     source=OVERVIEW,
     broken_on=[NO_TTL_YET],
+    proved_by=[
+        caught("ignores-dead-lettering", "it is dead-lettered"),
+        caught("forges-deaths", "`[death['reason'] for death in letter.deaths] == ['expired']"),
+    ],
 )
 def test_an_expired_task_is_dead_lettered(stage):
     dead = stage.declare()
@@ -75,6 +84,10 @@ def test_an_expired_task_is_dead_lettered(stage):
     "dead-lettering.pushed-out",
     "A task that is pushed out of a full queue goes to the dead-letter exchange, for the reason maxlen.",
     source=OVERVIEW,
+    proved_by=[
+        caught("ignores-dead-lettering", "1 dead letters arrive"),
+        caught("forges-deaths", "`[death['reason'] for death in letter.deaths] == ['maxlen']"),
+    ],
 )
 def test_a_task_that_is_pushed_out_is_dead_lettered(stage):
     dead = stage.declare()
@@ -92,6 +105,7 @@ def test_a_task_that_is_pushed_out_is_dead_lettered(stage):
     "dead-lettering.acked-is-not",
     "Tasks that were acknowledged, or purged from their queue, are not dead-lettered.",
     source=OVERVIEW,
+    proved_by=[caught("ignores-purge", "`worker.purge(queue.name) == 1")],
 )
 def test_acked_and_purged_tasks_are_not_dead_lettered(stage):
     dead = stage.declare()
@@ -113,6 +127,7 @@ def test_acked_and_purged_tasks_are_not_dead_lettered(stage):
     "dead-lettering.deleted-with-its-queue-is-not",
     "If an entire queue is deleted, the tasks in it are not dead-lettered.",
     source=OVERVIEW,
+    proved_by=[caught("buries-the-deleted", "`dead.drain() == []")],
 )
 def test_tasks_in_a_deleted_queue_are_not_dead_lettered(stage):
     dead = stage.declare()
@@ -133,6 +148,7 @@ def test_tasks_in_a_deleted_queue_are_not_dead_lettered(stage):
     "dead-lettering.without-an-exchange-it-is-gone",
     "Without a dead-letter exchange, a task that a worker rejects without requeueing it is gone for good.",
     source=CONFIRMS.section("consumer-nacks-requeue"),
+    proved_by=[caught("requeues", "`[each.task for each in queue.drain()] == ['kept']")],
 )
 def test_without_a_dead_letter_exchange_a_rejected_task_is_gone(stage, queue, publish):
     publish("rejected", "kept")
@@ -152,6 +168,7 @@ def test_without_a_dead_letter_exchange_a_rejected_task_is_gone(stage, queue, pu
     "dead-lettering.missing-exchange-loses",
     "If the dead-letter exchange does not exist, dead-lettered tasks are silently dropped, until it is declared.",
     source=DEAD_LETTERING.section("using-optional-queue-arguments"),
+    proved_by=[caught("takes-rejections-for-acks", "a task is dead-lettered once there is an exchange")],
 )
 def test_a_missing_dead_letter_exchange_loses_tasks(stage):
     dead = stage.declare()
@@ -176,6 +193,10 @@ def test_a_missing_dead_letter_exchange_loses_tasks(stage):
     "dead-lettering.full-target-loses",
     "By default, a dead letter that its target, a full classic queue, refuses (overflow=reject-publish) is lost.",
     source=DEAD_LETTERING.section("safety"),
+    proved_by=[
+        caught("ignores-length-limit", "the target is empty: it did not take the letter"),
+        caught("ignores-overflow", "'lost' came instead of 'fills the target"),
+    ],
 )
 def test_a_full_target_loses_dead_letters(stage):
     full = stage.declare(x_queue_type="classic", x_max_length=1, x_overflow="reject-publish")
@@ -209,6 +230,7 @@ def test_a_full_target_loses_dead_letters(stage):
     needs=["ctl", "configure"],
     counter_example="dead-lettering.full-target-loses",
     broken_on=[BrokenOn("quorum", "<3.10", "quorum queues have no such strategy", release_note("3.10.0"))],
+    proved_by=[caught("ignores-dead-lettering", "the dead letter is routed")],
 )
 def test_at_least_once_keeps_a_dead_letter_until_its_target_takes_it(stage):
     # It tries again every three minutes by default.

@@ -6,6 +6,7 @@ import time
 from workqueue.guarantee.catalogue import guarantee, hazard
 from workqueue.guarantee.dead_letters import letters_of, queue_to, take
 from workqueue.guarantee.expectation import BrokenOn
+from workqueue.guarantee.proof import caught
 from workqueue.guarantee.sources import DEAD_LETTERING, QUORUM_QUEUES, release_note
 from workqueue.guarantee.waiting import barrier, claim, promised, watch
 
@@ -20,6 +21,11 @@ NO_TTL_YET = BrokenOn("quorum", "<3.10", "quorum queues have no message TTL", re
     "dead-lettering.keeps-the-message",
     "A dead letter has the body, the headers and the properties that the task was published with.",
     source=EFFECTS,
+    proved_by=[
+        caught("strips-properties", "`(letter.headers.get('customer'), letter.headers.get('attempt'))"),
+        caught("hides-headers", "`(letter.headers.get('customer'), letter.headers.get('attempt'))"),
+        caught("corrupts-deliveries", "'ünïcod?' came instead of 'ünïcode"),
+    ],
 )
 def test_a_dead_letter_keeps_body_headers_and_properties(stage):
     dead = stage.declare()
@@ -50,6 +56,10 @@ def test_a_dead_letter_keeps_body_headers_and_properties(stage):
     "A dead letter keeps the routing key that the task was published with, unless its queue has "
     "x-dead-letter-routing-key.",
     source=ROUTING,
+    proved_by=[
+        caught("forges-routing-keys", "`letter.routing_key == (plain.name if queue is plain else"),
+        caught("ignores-dead-letter-key", "`letter.routing_key == (plain.name if queue is plain else"),
+    ],
 )
 def test_the_routing_key_is_kept_unless_the_queue_has_one_for_dead_letters(stage):
     dead, exchange = stage.declare(), "amq.direct"
@@ -73,6 +83,7 @@ def test_the_routing_key_is_kept_unless_the_queue_has_one_for_dead_letters(stage
     "A dead letter has no TTL of its own any more, so it does not expire again; the history keeps what it was.",
     source=EFFECTS,
     broken_on=[NO_TTL_YET],
+    proved_by=[caught("ignores-message-ttl", "it is dead-lettered")],
 )
 def test_a_dead_letter_does_not_expire_again(stage):
     dead = stage.declare()
@@ -91,6 +102,10 @@ def test_a_dead_letter_does_not_expire_again(stage):
     "The history of a dead letter (x-death) has its latest dead-lettering first; x-first-death-queue and "
     "x-first-death-reason tell of the first.",
     source=EFFECTS,
+    proved_by=[
+        caught("forges-deaths", "`[(death['queue'], death['reason']) for death in letter.deaths] ="),
+        caught("hides-headers", "`[(death['queue'], death['reason']) for death in letter.deaths] ="),
+    ],
 )
 def test_the_history_has_the_latest_first(stage):
     third = stage.declare()
@@ -122,6 +137,10 @@ def test_the_history_has_the_latest_first(stage):
     source=CYCLE,
     counter_example="dead-lettering.cycle-without-rejection-is-dropped",
     broken_on=[NO_TTL_YET],
+    proved_by=[
+        caught("miscounts-deliveries", "`counts == {(work.name, 'rejected'): 3, (retry.name, 'expired'):"),
+        caught("ignores-dead-lettering", "the task comes round"),
+    ],
 )
 def test_a_cycle_with_a_rejection_survives(stage):
     back_to_work = f"retried-{secrets.token_hex(6)}"
@@ -149,6 +168,7 @@ def test_a_cycle_with_a_rejection_survives(stage):
     "A task that would go round by expiring alone, without a rejection, is dropped.",
     source=CYCLE,
     broken_on=[NO_TTL_YET],
+    proved_by=[caught("ignores-ttl", "it leaves the queue")],
 )
 def test_a_cycle_without_a_rejection_is_dropped(stage):
     with promised("a queue can have a message TTL"):
@@ -167,6 +187,10 @@ def test_a_cycle_without_a_rejection_is_dropped(stage):
     broken_on=[
         BrokenOn(queue_type, ">=4.0", "x-death of a client is ignored: the count stays at 1", release_note("4.0.1"))
         for queue_type in ("classic", "quorum")
+    ],
+    proved_by=[
+        caught("strips-properties", "after the second time the history says 1"),
+        caught("miscounts-deliveries", "after the second time the history says 22"),
     ],
 )
 def test_the_history_counts_on_when_a_worker_publishes_the_task_again(stage):
@@ -192,6 +216,7 @@ def test_the_history_counts_on_when_a_worker_publishes_the_task_again(stage):
     broken_on=[
         BrokenOn("quorum", "<4.3", "the arguments are ignored, and the task comes back at once", release_note("4.3.0"))
     ],
+    proved_by=[caught("ignores-arguments", "it came back after")],
 )
 def test_a_delayed_retry_waits(stage):
     with promised("a queue can have delayed retries"):

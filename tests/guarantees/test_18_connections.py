@@ -8,6 +8,7 @@ from pika.exceptions import AMQPConnectionError, AMQPError, ConnectionClosedByBr
 
 from workqueue.guarantee.catalogue import guarantee, hazard
 from workqueue.guarantee.expectation import BrokenOn
+from workqueue.guarantee.proof import caught
 from workqueue.guarantee.sources import CHANNELS, CONFIRMS, HEARTBEATS, RELIABILITY, Source, release_note
 from workqueue.guarantee.waiting import barrier, claim, promised
 
@@ -20,6 +21,7 @@ AMQP = Source("AMQP 0-9-1 specification", "https://www.rabbitmq.com/resources/sp
     "connections.server-suggests-sixty-seconds",
     "A client that asks for no heartbeat timeout of its own gets the one that RabbitMQ suggests: 60 seconds.",
     source=HEARTBEATS.section("heartbeats-timeout"),
+    proved_by=[caught("mistunes", "`suggested == [60]")],
 )
 def test_the_suggested_heartbeat_timeout_is_60_seconds(stage):
     suggested = []
@@ -37,6 +39,7 @@ def test_the_suggested_heartbeat_timeout_is_60_seconds(stage):
     "A client that asks for a shorter heartbeat timeout than RabbitMQ suggests gets it.",
     source=HEARTBEATS.section("heartbeats-timeout"),
     needs=["ctl"],
+    proved_by=[caught("mistunes", "`'7' in timeouts")],
 )
 def test_the_heartbeat_timeout_that_a_client_asks_for_applies(broker, stage):
     client = stage.client(heartbeat=7)
@@ -53,6 +56,7 @@ def test_the_heartbeat_timeout_that_a_client_asks_for_applies(broker, stage):
     "worker.",
     source=HEARTBEATS.section("heartbeats-interval"),
     counter_example="connections.without-heartbeats-loss-goes-unnoticed",
+    proved_by=[caught("beats-for-the-dead", "the task goes to the other worker")],
 )
 def test_a_silent_client_is_given_up_after_two_to_three_heartbeats(stage, queue, publish):
     heartbeat = 1
@@ -78,6 +82,7 @@ def test_a_silent_client_is_given_up_after_two_to_three_heartbeats(stage, queue,
     "connections.without-heartbeats-loss-goes-unnoticed",
     "With heartbeats disabled, a client whose connection is lost in silence keeps its tasks: nobody notices.",
     source=HEARTBEATS.section("disabling"),
+    proved_by=[caught("mistunes", "client 3 receives ['given back']")],
 )
 def test_without_heartbeats_a_lost_connection_keeps_its_tasks(stage, queue, publish):
     wire = stage.proxy()
@@ -106,6 +111,7 @@ def test_without_heartbeats_a_lost_connection_keeps_its_tasks(stage, queue, publ
     "A worker whose callback works for longer than some three heartbeat timeouts, without serving its connection, is "
     "disconnected: its task goes to another worker, and its ack fails.",
     source=HEARTBEATS.section("heartbeats-interval"),
+    proved_by=[caught("beats-for-the-dead", "another worker is given the task while this one works")],
 )
 def test_a_worker_that_is_busy_for_too_long_is_disconnected(stage, queue, publish):
     [task] = publish("a very, very long task")
@@ -135,6 +141,7 @@ def test_a_worker_that_is_busy_for_too_long_is_disconnected(stage, queue, publis
     "works.",
     source=HEARTBEATS.section("heartbeats-interval"),
     counter_example="connections.busy-worker-is-disconnected",
+    proved_by=[caught("hangs-up", "`other.tasks == [others]")],
 )
 def test_a_worker_with_an_io_thread_keeps_its_task(stage, queue, publish):
     served = stage.client(heartbeat=1)
@@ -168,6 +175,7 @@ def test_a_worker_with_an_io_thread_keeps_its_task(stage, queue, publish):
     source=RELIABILITY.section("connection-failures"),
     across="restart",
     counter_example="connections.kill-is-not-announced",
+    proved_by=[caught("renames-errors", "`client.closed_by.reply_code == 320")],
 )
 def test_a_broker_that_is_stopped_says_so(stage):
     client = stage.client()
@@ -183,6 +191,7 @@ def test_a_broker_that_is_stopped_says_so(stage):
     "A broker that is killed says nothing: its clients only see that the stream is lost.",
     source=RELIABILITY.section("connection-failures"),
     across="kill",
+    proved_by=[caught("says-goodbye", "it ended with ConnectionClosedByBroker: (320) 'CONNECTION_FORCED -")],
 )
 def test_a_broker_that_is_killed_says_nothing(stage):
     client = stage.client()
@@ -207,6 +216,7 @@ def test_a_broker_that_is_killed_says_nothing(stage):
         )
         for kind in ("classic", "quorum")
     ],
+    proved_by=[caught("refuses-small-frames", "frame_max=4096 is accepted: the broker refused")],
 )
 def test_a_client_can_have_frames_of_4096_bytes(stage):
     with promised("frame_max=4096 is accepted"):
@@ -218,6 +228,7 @@ def test_a_client_can_have_frames_of_4096_bytes(stage):
     "connections.frames-do-not-bound-messages",
     "A message that is larger than a frame arrives whole, with every byte of it.",
     source=AMQP,
+    proved_by=[caught("corrupts-bodies", "`got == body")],
 )
 def test_a_message_is_put_together_from_many_small_frames(stage, queue):
     channel = stage.connect(frame_max=8192).channel()
@@ -238,6 +249,7 @@ def test_a_message_is_put_together_from_many_small_frames(stage, queue):
     "connections.wrong-password-is-refused",
     "A client with a wrong password is refused with 403, ACCESS_REFUSED, before it can do anything.",
     source=Source("Authentication failures", "https://www.rabbitmq.com/docs/auth-notification"),
+    proved_by=[caught("renames-errors", "Regex pattern did not match.")],
 )
 def test_a_wrong_password_is_refused(stage):
     parameters = pika.URLParameters(stage.url())
@@ -254,6 +266,7 @@ def test_a_wrong_password_is_refused(stage):
     "connections.publishing-into-silence-succeeds",
     "Publishing without confirms into a connection that was lost in silence raises nothing, and the tasks are lost.",
     source=CONFIRMS.section("publisher-confirms"),
+    proved_by=[caught("duplicates-publishes", "the first task arrives")],
 )
 def test_publishing_into_a_connection_lost_in_silence_raises_nothing(stage, queue):
     wire = stage.proxy()
@@ -273,6 +286,7 @@ def test_publishing_into_a_connection_lost_in_silence_raises_nothing(stage, queu
     "connections.channels-are-independent",
     "Channels of one connection are independent: closing one gives back what it holds, and leaves the others alone.",
     source=CHANNELS.section("lifecycle"),
+    proved_by=[caught("acks-for-the-dead", "what the closed channel held is ready again")],
 )
 def test_closing_one_channel_leaves_the_others_alone(stage, queue, publish):
     tasks = publish("first", "second")

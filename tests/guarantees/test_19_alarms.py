@@ -2,6 +2,7 @@
 
 from workqueue.guarantee.alarms import Alarm
 from workqueue.guarantee.catalogue import guarantee, hazard
+from workqueue.guarantee.proof import caught
 from workqueue.guarantee.sources import ALARMS, DISK_ALARMS, MEMORY, PUBLISHERS
 from workqueue.guarantee.waiting import barrier, claim
 
@@ -39,6 +40,7 @@ def _publishers_are_blocked(stage, queue, alarm, why):
     "While the broker is low on memory, publishers are blocked and told so; afterwards all they sent is taken.",
     source=ALARMS.section("overview"),
     needs=NODE,
+    proved_by=[caught("hides-blocked", "the publisher is told that it is blocked")],
 )
 def test_publishers_are_blocked_while_memory_is_low(stage, queue):
     _publishers_are_blocked(stage, queue, Alarm.MEMORY, "memory")
@@ -49,6 +51,10 @@ def test_publishers_are_blocked_while_memory_is_low(stage, queue):
     "While the broker is low on disk space, publishers are blocked and told so; afterwards all they sent is taken.",
     source=DISK_ALARMS.section("overview"),
     needs=NODE,
+    proved_by=[
+        caught("hides-blocked", "the publisher is told that it is blocked"),
+        caught("never-unblocks", "the publisher is told that it is no longer blocked"),
+    ],
 )
 def test_publishers_are_blocked_while_disk_space_is_low(stage, queue):
     _publishers_are_blocked(stage, queue, Alarm.DISK, "disk")
@@ -60,6 +66,7 @@ def test_publishers_are_blocked_while_disk_space_is_low(stage, queue):
     source=PUBLISHERS.section("disable-publishing"),
     needs=NODE,
     counter_example="alarms.publishing-workers-stall",
+    proved_by=[caught("never-delivers", "task 1 is delivered")],
 )
 def test_workers_go_on_during_an_alarm(stage, queue, publish):
     tasks = publish(*(f"task {n}" for n in range(1, 11)))
@@ -84,6 +91,7 @@ def test_workers_go_on_during_an_alarm(stage, queue, publish):
     "A worker that also publishes on the connection it consumes from stalls during an alarm: its acks are not read.",
     source=ALARMS.section("effects-on-clusters"),
     needs=NODE,
+    proved_by=[caught("hides-blocked", "the publisher is told that it is blocked")],
 )
 def test_a_worker_that_publishes_on_its_connection_stalls(stage, queue, publish):
     mixed, pure = stage.client(), stage.client()
@@ -114,6 +122,7 @@ def test_a_worker_that_publishes_on_its_connection_stalls(stage, queue, publish)
     "A blocked connection that is lost in silence keeps its tasks during the alarm: its heartbeats are not watched.",
     source=ALARMS.section("overview"),
     needs=NODE,
+    proved_by=[caught("blocks-and-forgets", "`other.tasks == idle.tasks")],
 )
 def test_the_heartbeats_of_a_blocked_connection_are_not_watched(stage, queue, publish):
     wire = stage.proxy()
@@ -141,6 +150,7 @@ def test_the_heartbeats_of_a_blocked_connection_are_not_watched(stage, queue, pu
     "What was confirmed before an alarm is still there after it.",
     source=MEMORY.section("overview"),
     needs=NODE,
+    proved_by=[caught("drops-one-in-three", "`[each.task for each in queue.drain()] == tasks")],
 )
 def test_what_was_confirmed_before_an_alarm_is_there_after_it(stage, queue, publish):
     tasks = publish(*(f"task {n}" for n in range(1, 101)))

@@ -5,6 +5,7 @@ import contextlib
 from workqueue.broker.errors import CtlFailed
 from workqueue.guarantee.catalogue import guarantee
 from workqueue.guarantee.expectation import BrokenOn
+from workqueue.guarantee.proof import caught
 from workqueue.guarantee.sources import CHANNELS, CONSUMERS, RABBITMQCTL, TUTORIAL_2, release_note, server_source
 from workqueue.guarantee.verdict import Broken
 from workqueue.guarantee.waiting import claim
@@ -36,6 +37,7 @@ def accepted():
     "rabbitmqctl list_queues shows the columns that it was asked for, in that order.",
     source=TUTORIAL_2.section("message-acknowledgment"),
     needs=CTL,
+    proved_by=[caught("shuffles-columns", "1 unacknowledged, 2 ready")],
 )
 def test_columns_come_in_the_order_in_which_they_were_asked_for(broker, queue, publish, stage):
     publish("held", "ready", "ready too")
@@ -51,6 +53,7 @@ def test_columns_come_in_the_order_in_which_they_were_asked_for(broker, queue, p
     "rabbitmqctl list_queues, asked for nothing in particular, shows names and numbers of messages.",
     source=RABBITMQCTL.section("list_queues"),
     needs=CTL,
+    proved_by=[caught("shuffles-columns", "name and messages")],
 )
 def test_names_and_messages_are_the_default(broker, queue, publish):
     publish("a task", "another task")
@@ -63,6 +66,7 @@ def test_names_and_messages_are_the_default(broker, queue, publish):
     "messages_ready and messages_unacknowledged add up to messages.",
     source=RABBITMQCTL.section("list_queues"),
     needs=CTL,
+    proved_by=[caught("miscounts", "7 are 4 and 3")],
 )
 def test_ready_and_unacknowledged_add_up(broker, queue, publish, stage):
     publish(*(f"task {n}" for n in range(1, 8)))
@@ -79,6 +83,11 @@ def test_ready_and_unacknowledged_add_up(broker, queue, publish, stage):
     "rabbitmqctl list_queues shows the type of each queue.",
     source=RABBITMQCTL.section("list_queues"),
     needs=CTL,
+    proved_by=[
+        caught("lists-nothing", "`shown is not None"),
+        caught("declares-classic", "`stage.queue_type in shown[1]", on="quorum"),
+        caught("declares-quorum", "`stage.queue_type in shown[1]", on="classic"),
+    ],
 )
 def test_the_queue_type_is_shown(broker, queue, stage):
     shown = row_of(broker, queue.name, "list_queues", "name", "type")
@@ -96,6 +105,7 @@ def test_the_queue_type_is_shown(broker, queue, stage):
         BrokenOn(kind, ">=4.0", "there are no mirrored queues any more, and no columns for them", release_note("4.0.1"))
         for kind in ("classic", "quorum")
     ],
+    proved_by=[caught("lists-nothing", "`shown is not None")],
 )
 def test_the_columns_of_mirrored_queues_are_accepted(broker, queue):
     with accepted():
@@ -117,6 +127,7 @@ def test_the_columns_of_mirrored_queues_are_accepted(broker, queue):
             server_source("3.10.8", "deps/rabbitmq_cli/lib/rabbitmq/cli/ctl/commands/list_queues_command.ex"),
         )
     ],
+    proved_by=[caught("lists-nothing", "`shown is not None"), caught("shuffles-columns", "`shown is not None")],
 )
 def test_leader_and_members_are_shown(broker, queue):
     with accepted():
@@ -131,6 +142,7 @@ def test_leader_and_members_are_shown(broker, queue):
     "rabbitmqctl list_consumers shows who consumes from a queue, how it acknowledges, and its prefetch.",
     source=CONSUMERS.section("active-consumer"),
     needs=CTL,
+    proved_by=[caught("raises-prefetch", "`sorted(shown) == sorted([[tags[0], 'true', '7'], [tags[1], 'fals")],
 )
 def test_consumers_are_shown_with_their_prefetch(broker, queue, stage):
     careful, careless = stage.client(), stage.client()
@@ -147,6 +159,7 @@ def test_consumers_are_shown_with_their_prefetch(broker, queue, stage):
     "rabbitmqctl list_channels shows how many messages a channel holds unacknowledged.",
     source=CHANNELS.section("monitoring"),
     needs=CTL,
+    proved_by=[caught("raises-prefetch", "a channel with prefetch 11 holds 5")],
 )
 def test_what_a_channel_holds_is_shown(broker, queue, publish, stage):
     publish(*(f"task {n}" for n in range(1, 6)))
@@ -170,6 +183,7 @@ def test_what_a_channel_holds_is_shown(broker, queue, publish, stage):
         BrokenOn(kind, "<3.13", "there is no such command yet", release_note("3.13.0"))
         for kind in ("classic", "quorum")
     ],
+    proved_by=[caught("lists-nothing", "`'transient_nonexcl_queues' in listed")],
 )
 def test_deprecated_features_are_listed(broker, queue):
     with accepted():

@@ -5,6 +5,7 @@ from workqueue.guarantee.core_programs import ended
 from workqueue.guarantee.dead_letters import letters_of, queue_to
 from workqueue.guarantee.expectation import BrokenOn
 from workqueue.guarantee.holding import come_back
+from workqueue.guarantee.proof import caught
 from workqueue.guarantee.sources import (
     CONFIRMS,
     CONSUMER_CANCEL,
@@ -36,6 +37,10 @@ def tasks_of(queue):
     "A task whose worker is killed in the middle of it (SIGKILL) goes to another worker.",
     source=TUTORIAL_2.section("message-acknowledgment"),
     counter_example="acknowledgement.auto-ack-loses-the-task-in-hand",
+    proved_by=[
+        caught("mutant:auto-ack", "receives ['hold a task']"),
+        caught("mutant:ack-before-work", "receives ['hold a task']"),
+    ],
 )
 def test_the_worker_acknowledges_after_the_work(stage, queue, publish, core):
     worker = core.worker()
@@ -52,6 +57,13 @@ def test_the_worker_acknowledges_after_the_work(stage, queue, publish, core):
     "The worker acknowledges a task as soon as it is done, and by that no other task that it holds.",
     source=TUTORIAL_2.section("message-acknowledgment"),
     counter_example="acknowledgement.auto-ack-loses-tasks-already-sent",
+    proved_by=[
+        caught("mutant:auto-ack", "receives ['hold one', 'hold another']"),
+        caught("mutant:ack-forgotten", "the ack of a task makes room for the next"),
+        caught("mutant:ack-on-another-channel", "the ack of a task makes room for the next"),
+        caught("mutant:ack-everything", "receives ['hold one', 'hold another']"),
+        caught("mutant:ack-of-another-task", "receives ['hold one', 'hold another']"),
+    ],
 )
 def test_the_worker_acknowledges_what_is_done_and_nothing_else(stage, queue, publish, core):
     _, *undone = publish("a quick task", "hold one", "hold another")
@@ -71,6 +83,12 @@ def test_the_worker_acknowledges_what_is_done_and_nothing_else(stage, queue, pub
     "core.failed-task-comes-back",
     "A task whose handler raises an exception is tried again, marked as redelivered.",
     source=USE,
+    proved_by=[
+        caught("mutant:ack-on-failure", "the task that failed is tried again"),
+        caught("mutant:requeue-off", "the task that failed is tried again"),
+        caught("mutant:failure-ends-the-worker", "the task that failed is tried again"),
+        caught("mutant:work-skipped", "the task that failed is tried again"),
+    ],
 )
 def test_a_failed_task_comes_back(publish, core):
     worker = core.worker()
@@ -88,6 +106,11 @@ def test_a_failed_task_comes_back(publish, core):
     source=QUORUM_QUEUES.section("poison-message-handling"),
     queue_types=["quorum"],
     counter_example="poison.nack-loop-never-rests",
+    proved_by=[
+        caught("mutant:nack-where-reject-is-due", "failures do not count", versions=">=4.3"),
+        caught("mutant:ack-on-failure", "it is dead-lettered, or tried too often"),
+        caught("mutant:requeue-off", "the task was given up after 1 tries"),
+    ],
 )
 def test_a_failed_task_counts_toward_the_delivery_limit(stage, core):
     dead = stage.declare()
@@ -109,6 +132,10 @@ def test_a_failed_task_counts_toward_the_delivery_limit(stage, core):
     "A task whose handler raises Reject is dead-lettered, and not tried again.",
     source=USE,
     counter_example="dead-lettering.without-an-exchange-it-is-gone",
+    proved_by=[
+        caught("mutant:ack-on-reject", "the rejected task is dead-lettered"),
+        caught("mutant:requeue-on-reject", "the rejected task was tried again"),
+    ],
 )
 def test_a_rejected_task_is_dead_lettered(stage, core):
     dead = stage.declare()
@@ -131,6 +158,10 @@ def test_a_rejected_task_is_dead_lettered(stage, core):
     "A worker with prefetch 1 that finds a backlog is given one task of it.",
     source=TUTORIAL_2.section("fair-dispatch"),
     counter_example="fair-dispatch.without-prefetch-holds-many",
+    proved_by=[
+        caught("mutant:no-qos", "with prefetch 1, the worker was given 10 tasks at once"),
+        caught("mutant:qos-after-consume", "with prefetch 1, the worker was given 10 tasks at once"),
+    ],
 )
 def test_a_worker_takes_one_task_of_a_backlog(queue, publish, core):
     tasks = publish(*(f"hold task {n}" for n in range(1, 11)))
@@ -148,6 +179,7 @@ def test_a_worker_takes_one_task_of_a_backlog(queue, publish, core):
     "A worker keeps its connection through a task of four heartbeat timeouts, and its ack is accepted.",
     source=HEARTBEATS.section("heartbeats-interval"),
     counter_example="connections.busy-worker-is-disconnected",
+    proved_by=[caught("mutant:work-on-io-thread", "the broker gave the busy worker up")],
 )
 def test_heartbeats_go_on_during_a_long_task(stage, queue, publish, core):
     heartbeat = 1
@@ -177,6 +209,10 @@ def test_heartbeats_go_on_during_a_long_task(stage, queue, publish, core):
     "core.says-when-cancelled",
     "If its queue is deleted, `workqueue worker` ends with status 1, and says why.",
     source=CONSUMER_CANCEL.section("overview"),
+    proved_by=[
+        caught("mutant:quiet-when-cancelled", "the broker ended its subscription, and it ended with status 0"),
+        caught("mutant:deaf-to-cancel", "workqueue worker (1) ends: not within"),
+    ],
 )
 def test_the_worker_says_when_its_subscription_was_ended(stage, queue):
     worker = stage.start("worker", "--queue", queue.name, "--queue-type", stage.queue_type)
@@ -193,6 +229,7 @@ def test_the_worker_says_when_its_subscription_was_ended(stage, queue):
     "core.says-when-cut-off",
     "If its connection is lost in the middle of a task, the worker ends with an error, and the task goes to another.",
     source=RELIABILITY.section("consumer-side"),
+    proved_by=[caught("mutant:quiet-when-cut", "its connection was cut, and it ended with status 0")],
 )
 def test_the_worker_says_when_its_connection_was_lost(stage, queue, publish, core):
     wire = stage.proxy()
@@ -213,6 +250,12 @@ def test_the_worker_says_when_its_connection_was_lost(stage, queue, publish, cor
     "core.stop-finishes-the-task-in-hand",
     "A worker that gets SIGTERM finishes the task in hand, acknowledges it, takes no other, and ends with status 0.",
     source=USE,
+    proved_by=[
+        caught("mutant:stop-at-once", "SIGTERM ended the worker in the middle of its task"),
+        caught("mutant:stop-ignored", "ends: not within"),
+        caught("mutant:ack-twice", "ended with status 1 (ChannelClosed)"),
+        caught("mutant:settle-before-cancel", "sent the other task to a worker that was stopping"),
+    ],
 )
 def test_a_stopped_worker_finishes_the_task_in_hand(queue, publish, core):
     worker = core.worker()
@@ -235,6 +278,10 @@ def test_a_stopped_worker_finishes_the_task_in_hand(queue, publish, core):
     "core.stop-hands-back-what-was-not-started",
     "A worker that gets SIGTERM hands back the tasks that it was given and has not started.",
     source=USE,
+    proved_by=[
+        caught("mutant:stop-acks-the-rest", "of ['a second task', 'a third task'], [] came back"),
+        caught("mutant:stop-drops-the-rest", "of ['a second task', 'a third task'], [] came back"),
+    ],
 )
 def test_a_stopped_worker_hands_back_what_it_has_not_started(queue, publish, core):
     worker = core.worker(prefetch=3)
@@ -257,6 +304,7 @@ def test_a_stopped_worker_hands_back_what_it_has_not_started(queue, publish, cor
     source=NACK.section("reject-vs-nack"),
     queue_types=["quorum"],
     broken_on=[BrokenOn("quorum", "<4.3", "every return counts as a failure", release_note("4.3.0"))],
+    proved_by=[caught("mutant:stop-fails-the-rest", "a task that was handed back counts as failed")],
 )
 def test_what_a_stopped_worker_hands_back_does_not_count_as_failed(queue, publish, core):
     worker = core.worker(prefetch=2)
@@ -284,6 +332,7 @@ def test_what_a_stopped_worker_hands_back_does_not_count_as_failed(queue, publis
     queue_types=["classic"],
     across="restart",
     counter_example="durability.transient-message-is-lost",
+    proved_by=[caught("mutant:transient-message", "of 5 messages, 0 survived the restart")],
 )
 def test_messages_of_the_producer_are_persistent(queue, core):
     producer = core.producer()
@@ -300,6 +349,7 @@ def test_messages_of_the_producer_are_persistent(queue, core):
     "core.send-puts-it-in-the-queue-once",
     "When send returns, the message is in the queue, once.",
     source=USE,
+    proved_by=[caught("mutant:send-twice", "in the queue are ['one', 'one'")],
 )
 def test_what_was_sent_is_in_the_queue_once(queue, core):
     producer = core.producer()
@@ -318,6 +368,11 @@ def test_what_was_sent_is_in_the_queue_once(queue, core):
     counter_example="confirms.full-queue-drops-what-it-confirmed",
     broken_on=[
         BrokenOn("quorum", "<3.8.10", "quorum queues refuse x-overflow=reject-publish (406)", release_note("3.8.10"))
+    ],
+    proved_by=[
+        caught("mutant:no-confirm", "that it refused some was not told"),
+        caught("mutant:nack-taken-for-ack", "that it refused some was not told"),
+        caught("mutant:send-without-waiting", "that it refused some was not told"),
     ],
 )
 def test_a_message_that_was_refused_is_told(stage, core):
@@ -343,6 +398,11 @@ def test_a_message_that_was_refused_is_told(stage, core):
     "If there is no queue for a message, send raises Unroutable, and the next message is fine.",
     source=PUBLISHERS.section("unroutable"),
     counter_example="consumers.publish-to-missing-queue-vanishes",
+    proved_by=[
+        caught("mutant:mandatory-off", "no queue took it, and send ended with success"),
+        caught("mutant:returns-ignored", "no queue took it, and send ended with success"),
+        caught("mutant:no-confirm", "no queue took it, and send ended with success"),
+    ],
 )
 def test_a_message_without_a_queue_is_told(queue, core):
     producer = core.producer()
@@ -360,6 +420,10 @@ def test_a_message_without_a_queue_is_told(queue, core):
     "If the confirmation of a message is lost, send does not return as if it had come: it raises OutcomeUnknown.",
     source=RELIABILITY.section("publisher-side"),
     counter_example="confirms.lost-confirm-leads-to-a-duplicate",
+    proved_by=[
+        caught("mutant:no-confirm", "no confirm came, and send ended with success"),
+        caught("mutant:send-without-waiting", "no confirm came, and send ended with success"),
+    ],
 )
 def test_a_message_without_a_confirmation_is_not_reported_as_sent(stage, queue, core):
     wire = stage.proxy()
@@ -376,6 +440,7 @@ def test_a_message_without_a_confirmation_is_not_reported_as_sent(stage, queue, 
     "core.close-waits-for-confirms",
     "A producer that is closed waits until all that it has sent is confirmed.",
     source=CONFIRMS_GUIDE,
+    proved_by=[caught("mutant:close-without-waiting", "were not confirmed")],
 )
 def test_closing_waits_for_confirms(queue, core):
     producer = core.producer()

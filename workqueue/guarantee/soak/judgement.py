@@ -8,7 +8,7 @@ the ack.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from workqueue.guarantee import history
+from workqueue.guarantee import checkers
 from workqueue.guarantee.history import History, Kind
 from workqueue.guarantee.soak.journal import Entry, Journal, What
 
@@ -72,12 +72,12 @@ def judge(journal: Journal, *, kills: Sequence[int] = (), drained: bool = True) 
     found = Judgement()
     checks: dict[str, Callable[[], list[int]]] = {
         "unroutable": lambda: [task for task, story in stories.items() if _has(story, What.RETURNED)],
-        "unexpected": lambda: _numbers(history.unexpected(_history(stories))),
+        "unexpected": lambda: _numbers(checkers.unexpected(_history(stories))),
         "silently-repeated": lambda: [task for task, story in stories.items() if _silent(story)],
         "redelivered-after-ack": lambda: [task for task, story in stories.items() if _came_back(story, kills)],
     }
     if drained:
-        checks["lost"] = lambda: _numbers(history.lost(_history(stories)))
+        checks["lost"] = lambda: _numbers(checkers.lost(_history(stories)))
         checks["lost-in-hand"] = lambda: [task for task, story in stories.items() if _lost_in_hand(story)]
     for name in VIOLATIONS:
         if name in checks and (tasks := checks[name]()):

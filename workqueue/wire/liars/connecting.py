@@ -184,3 +184,16 @@ class HangsUp(Liar):
     def _hang_up(self, session: Session) -> None:
         self.lie()
         session.send(Side.CLIENT, Command(0, Connection.Close(320, "CONNECTION_FORCED - for no reason", 0, 0)))
+
+
+class RefusesSmallFrames(Liar):
+    name = "refuses-small-frames"
+    does = "disconnects a client that asks for frames of less than 8 KiB"
+
+    @from_client(Connection.TuneOk)
+    def tuned(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if command.method.frame_max >= 8192:
+            return [command]
+        self.lie()
+        channel.session.send(Side.CLIENT, Command(0, Connection.Close(530, "NOT_ALLOWED - frame_max", 0, 0)))
+        return []
