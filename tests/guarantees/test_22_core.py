@@ -1,4 +1,4 @@
-"""The project's own core: its worker and its producer do their part of what the other chapters say of the broker."""
+"""The project's own core: its worker does its part of what the other chapters say of the broker."""
 
 from workqueue.guarantee.catalogue import guarantee
 from workqueue.guarantee.core_programs import ended
@@ -10,16 +10,14 @@ from workqueue.guarantee.sources import (
     CONFIRMS,
     CONSUMER_CANCEL,
     HEARTBEATS,
-    LENGTH_LIMIT,
     NACK,
-    PUBLISHERS,
     QUORUM_QUEUES,
     README,
     RELIABILITY,
     TUTORIAL_2,
     release_note,
 )
-from workqueue.guarantee.waiting import barrier, claim, promised, watch
+from workqueue.guarantee.waiting import barrier, claim, watch
 
 USE = README.section("use-the-core")
 CONFIRMS_GUIDE = CONFIRMS.section("publisher-confirms")
@@ -320,133 +318,3 @@ def test_what_a_stopped_worker_hands_back_does_not_count_as_failed(queue, publis
     assert returned.task == unstarted
     failures = returned.headers.get("x-delivery-count", 0)
     assert failures == 0, f"a task that was handed back counts as failed: x-delivery-count is {failures}"
-
-
-# The producer
-
-
-@guarantee(
-    "core.messages-are-persistent",
-    "What the producer has sent survives a restart of RabbitMQ.",
-    source=TUTORIAL_2.section("message-durability"),
-    queue_types=["classic"],
-    across="restart",
-    counter_example="durability.transient-message-is-lost",
-    proved_by=[caught("mutant:transient-message", "of 5 messages, 0 survived the restart")],
-)
-def test_messages_of_the_producer_are_persistent(queue, core):
-    producer = core.producer()
-    tasks = [f"task {n}" for n in range(1, 6)]
-    for task in tasks:
-        answer = producer.send(task, queue=queue)
-        assert answer.error == "", answer.why
-    yield
-    kept = tasks_of(queue)
-    assert kept == tasks, f"of {len(tasks)} messages, {len(kept)} survived the restart"
-
-
-@guarantee(
-    "core.send-puts-it-in-the-queue-once",
-    "When send returns, the message is in the queue, once.",
-    source=USE,
-    proved_by=[caught("mutant:send-twice", "in the queue are ['one', 'one'")],
-)
-def test_what_was_sent_is_in_the_queue_once(queue, core):
-    producer = core.producer()
-
-    answers = [producer.send(task, queue=queue) for task in ("one", "two", "three")]
-
-    assert [answer.error for answer in answers] == ["", "", ""], answers
-    in_queue = tasks_of(queue)
-    assert in_queue == ["one", "two", "three"], f"in the queue are {in_queue}"
-
-
-@guarantee(
-    "core.refused-is-told",
-    "If the broker refuses a message, as a full queue with x-overflow=reject-publish does, send raises Nacked.",
-    source=LENGTH_LIMIT.section("overflow-behaviour"),
-    counter_example="confirms.full-queue-drops-what-it-confirmed",
-    broken_on=[
-        BrokenOn("quorum", "<3.8.10", "quorum queues refuse x-overflow=reject-publish (406)", release_note("3.8.10"))
-    ],
-    proved_by=[
-        caught("mutant:no-confirm", "that it refused some was not told"),
-        caught("mutant:nack-taken-for-ack", "that it refused some was not told"),
-        caught("mutant:send-without-waiting", "that it refused some was not told"),
-    ],
-)
-def test_a_message_that_was_refused_is_told(stage, core):
-    with promised("a queue can refuse publishes when it is full"):
-        queue = stage.declare(x_max_length=2, x_overflow="reject-publish")
-    producer, reader = core.producer(), stage.client()
-
-    # A quorum queue may take a few more than its limit before it refuses.
-    errors = []
-    while not any(errors) and len(errors) < 200:
-        errors.append(producer.send(f"task {len(errors) + 1}", queue=queue).error)
-
-    told = len(errors) - 1
-    assert any(errors), f"{len(errors)} sends to a queue for 2 returned: that it refused some was not told"
-    assert errors[-1] == "Nacked"
-    reader.consume(queue.name)
-    reader.receives(*(f"task {n}" for n in range(1, told + 1)))
-    assert len(reader.tasks) == told, f"send returned {told} times, and {len(reader.tasks)} were in the queue"
-
-
-@guarantee(
-    "core.unroutable-is-told",
-    "If there is no queue for a message, send raises Unroutable, and the next message is fine.",
-    source=PUBLISHERS.section("unroutable"),
-    counter_example="consumers.publish-to-missing-queue-vanishes",
-    proved_by=[
-        caught("mutant:mandatory-off", "no queue took it, and send ended with success"),
-        caught("mutant:returns-ignored", "no queue took it, and send ended with success"),
-        caught("mutant:no-confirm", "no queue took it, and send ended with success"),
-    ],
-)
-def test_a_message_without_a_queue_is_told(queue, core):
-    producer = core.producer()
-
-    vanished = producer.send("a task", queue=f"{queue.name}-misspelt")
-    taken = producer.send("another task", queue=queue)
-
-    assert vanished.error == "Unroutable", f"no queue took it, and send ended with {vanished.error or 'success'}"
-    assert taken.error == "", taken.why
-    assert tasks_of(queue) == ["another task"]
-
-
-@guarantee(
-    "core.unconfirmed-is-unknown",
-    "If the confirmation of a message is lost, send does not return as if it had come: it raises OutcomeUnknown.",
-    source=RELIABILITY.section("publisher-side"),
-    counter_example="confirms.lost-confirm-leads-to-a-duplicate",
-    proved_by=[
-        caught("mutant:no-confirm", "no confirm came, and send ended with success"),
-        caught("mutant:send-without-waiting", "no confirm came, and send ended with success"),
-    ],
-)
-def test_a_message_without_a_confirmation_is_not_reported_as_sent(stage, queue, core):
-    wire = stage.proxy()
-    producer = core.producer(proxy=wire, confirm_timeout=0.5)
-
-    assert wire.lose_answers() == 1
-    answer = producer.send("a task", queue=queue)
-
-    assert answer.error == "OutcomeUnknown", f"no confirm came, and send ended with {answer.error or 'success'}"
-    claim("the broker has it", lambda: queue.ready() == 1)
-
-
-@guarantee(
-    "core.close-waits-for-confirms",
-    "A producer that is closed waits until all that it has sent is confirmed.",
-    source=CONFIRMS_GUIDE,
-    proved_by=[caught("mutant:close-without-waiting", "were not confirmed")],
-)
-def test_closing_waits_for_confirms(queue, core):
-    producer = core.producer()
-
-    outcomes = producer.burst("task", 500, queue=queue)
-
-    unconfirmed = sum(outcome != "" for outcome in outcomes)
-    assert unconfirmed == 0, f"when close returned, {unconfirmed} of {len(outcomes)} were not confirmed"
-    assert tasks_of(queue) == [f"task {n}" for n in range(1, 501)]
