@@ -7,7 +7,6 @@ from workqueue.guarantee.expectation import BrokenOn
 from workqueue.guarantee.holding import come_back
 from workqueue.guarantee.proof import caught
 from workqueue.guarantee.sources import (
-    CONFIRMS,
     CONSUMER_CANCEL,
     HEARTBEATS,
     NACK,
@@ -20,7 +19,6 @@ from workqueue.guarantee.sources import (
 from workqueue.guarantee.waiting import barrier, claim, watch
 
 USE = README.section("use-the-core")
-CONFIRMS_GUIDE = CONFIRMS.section("publisher-confirms")
 
 
 def tasks_of(queue):
