@@ -9,6 +9,7 @@ import argparse
 import statistics
 import time
 import urllib.parse
+from typing import Any
 
 import pika
 
@@ -33,7 +34,7 @@ def publish(url: str, messages: int) -> float:
             state["sent"] += 1
             channel.basic_publish("", "bench", b"x" * 64, properties)
 
-    def confirmed(frame: pika.frame.Method) -> None:
+    def confirmed(frame: Any) -> None:
         state["confirmed"] = frame.method.delivery_tag
         fill()
 
