@@ -10,7 +10,7 @@ from workqueue.guarantee.catalogue import Guarantee
 from workqueue.guarantee.mutants import MUTANTS
 from workqueue.guarantee.proof import Caught, caught, judge_proof
 from workqueue.guarantee.sources import Source
-from workqueue.guarantee.verdict import Verdict, judge
+from workqueue.guarantee.verdict import Verdict
 from workqueue.report import proofs
 from workqueue.wire.liars import LIARS
 
@@ -96,16 +96,6 @@ def test_a_mistake_that_is_none_on_a_version_is_known():
 
     assert mutant.mutant == "nack-where-reject-is-due"
     assert (mutant.is_a_lie_on("4.3.6"), mutant.is_a_lie_on("4.0.5+dfsg")) == (True, False)
-
-
-def test_a_bare_assertion_says_what_was_claimed():
-    tasks = ["first"]
-    with pytest.raises(AssertionError) as failure:
-        assert tasks == ["second"]
-
-    _, reason = judge(failure.value, in_call=True)
-
-    assert reason.startswith("`tasks == ['second']` was claimed: assert ['first'] == ['second']")
 
 
 def test_every_guarantee_is_proven_or_says_why_not(known):

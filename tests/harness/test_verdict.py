@@ -59,3 +59,64 @@ def test_an_error_without_a_message_still_has_a_reason():
 )
 def test_a_verdict_against_its_expectation_is_a_surprise(verdict, expected, surprise):
     assert is_surprise(verdict, expected) is surprise
+
+
+def reason_of(assertion, *arguments):
+    with pytest.raises(AssertionError) as failure:
+        assertion(*arguments)
+    return judge(failure.value, in_call=True)[1]
+
+
+def one_line(tasks):
+    assert tasks == ["second"]
+
+
+def several_lines(tasks, others):
+    assert tasks and others  # it holds: the other one is meant
+    assert sorted(tasks) == sorted(
+        others,
+    )
+
+
+def in_a_helper(tasks):
+    one_line(tasks)
+
+
+def with_words(tasks):
+    assert tasks == ["second"], "a task was lost"
+
+
+def test_a_bare_assertion_says_what_was_claimed():
+    values = "assert ['first'] == ['second']"
+    assert reason_of(one_line, ["first"]).startswith(f"`tasks == ['second']` was claimed: {values}")
+    assert reason_of(several_lines, ["first"], ["second"]).startswith(
+        f"`sorted(tasks) == sorted(others)` was claimed: {values}"
+    )
+
+
+def test_the_innermost_assertion_is_the_one_that_failed():
+    assert reason_of(in_a_helper, ["first"]).startswith("`tasks == ['second']` was claimed: ")
+
+
+def test_an_assertion_with_words_of_its_own_is_told_in_them():
+    assert reason_of(with_words, ["first"]).startswith("a task was lost\n")
+
+
+def test_an_assertion_from_nowhere_is_told_as_it_is(tmp_path):
+    never_raised = AssertionError("assert 1 == 2")
+    assert judge(never_raised, in_call=True)[1] == "assert 1 == 2"
+
+    for source in ("<string>", str(tmp_path), str(tmp_path / "gone.py")):
+        with pytest.raises(AssertionError) as failure:
+            exec(compile("raise AssertionError('assert 1 == 2')", source, "exec"))
+        # The frame that counts is the one in the text that nobody can read; this file's have no assertion there.
+        assert judge(failure.value, in_call=True)[1] == "assert 1 == 2"
+
+
+def test_where_nothing_was_tested_nothing_was_claimed():
+    with pytest.raises(AssertionError) as failure:
+        one_line(["first"])
+    verdict, reason = judge(failure.value, in_call=False)
+
+    assert verdict is Verdict.UNKNOWN
+    assert "was claimed" not in reason
