@@ -260,8 +260,9 @@ def test_what_a_closed_channel_held_comes_again_in_order(stage, queue, publish):
 
 @guarantee(
     "ordering.polled-messages-return-in-order",
-    "What was fetched with basic.get when the channel was closed is delivered again in order.",
+    "What was fetched with basic.get when the channel was closed, fewer than ten, is delivered again in order.",
     source=RETURNED,
+    counter_example="ordering.ten-polled-messages-return-in-disorder",
     proved_by=[
         caught("requeues-at-the-tail", "`order(stage, queue, 5) == TASKS"),
         caught("acks-for-the-dead", "client 2 receives 5 messages"),
@@ -276,6 +277,26 @@ def test_what_was_polled_comes_again_in_order(stage, queue, publish):
     first.close()
 
     assert order(stage, queue, 5) == TASKS
+
+
+@hazard(
+    "ordering.ten-polled-messages-return-in-disorder",
+    "Ten or more messages that were fetched from a quorum queue with basic.get come back in disorder when the channel "
+    "is closed: in the order of their delivery tags as text (1, 10, 11, 12, 2 ...).",
+    source=RETURNED,
+    queue_types=["quorum"],
+    proved_by=[caught("requeues-at-the-tail", "they came back in the order")],
+)
+def test_many_that_were_polled_come_again_in_disorder(stage, queue, publish):
+    tasks = publish(*(f"task {tag}" for tag in range(1, 13)))
+    first = stage.client()
+    for task in tasks:
+        claim(f"{task} is fetched", lambda task=task: first.get(queue.name).task == task)
+
+    first.close()
+
+    came = order(stage, queue, 12)
+    assert came == [f"task {tag}" for tag in sorted(range(1, 13), key=str)], f"they came back in the order {came}"
 
 
 @guarantee(
