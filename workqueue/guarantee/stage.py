@@ -20,6 +20,7 @@ from workqueue.guarantee.actor import Options
 from workqueue.guarantee.clients import Client
 from workqueue.guarantee.connections import Connection
 from workqueue.guarantee.core_programs import Core
+from workqueue.guarantee.deadline import answered_in_time
 from workqueue.guarantee.doomed import Doomed
 from workqueue.guarantee.evidence import Evidence
 from workqueue.guarantee.history import History, Kind
@@ -142,7 +143,8 @@ class Stage:
             for task in tasks:
                 self.history.add(Kind.PUBLISHED, "producer", task)
                 try:
-                    channel.basic_publish("", target, task.encode(), properties, mandatory=True)
+                    with answered_in_time(self.broker.url):
+                        channel.basic_publish("", target, task.encode(), properties, mandatory=True)
                 except (AMQPError, UnroutableError) as error:
                     raise Unknown(f"the broker did not take {task!r}: {error!r}") from error
                 self.history.add(Kind.CONFIRMED, "producer", task)
