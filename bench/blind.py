@@ -2,10 +2,10 @@
 
     python bench/blind.py [--broker SPEC]... [--jobs N] [--report REPORT.json] [LIAR]...
 
-The specs are the fewest that, by their declared proofs, find all liars. `workqueue verify` has to end with 1 and to
-call a guarantee broken that is proved by this liar; through an honest proxy it has to end with 0. Where a liar shows
-only when the broker restarts, or in what rabbitmqctl lists, the URL is not enough, and `workqueue verify --behind` is
-used instead.
+The specs are the fewest that, by their declared proofs, find all liars (or --at-once N of them). `workqueue verify` has
+to end with 1 and to call a guarantee broken that is proved by this liar; through an honest proxy it has to end with 0.
+Where a liar shows only when the broker restarts, or in what rabbitmqctl lists, the URL is not enough, and
+`workqueue verify --behind` is used instead.
 """
 
 import argparse
@@ -71,23 +71,28 @@ class Plan:
 
 
 def plans(
-    known: Sequence[Guarantee], about: About, liars: Sequence[str], seconds: Mapping[str, float]
+    known: Sequence[Guarantee], about: About, liars: Sequence[str], seconds: Mapping[str, float], at_once: int
 ) -> Iterator[Plan]:
     """How to find each liar on a broker; they take turns with the queue types that they can be found on."""
     by_type = {queue_type: finders(list(known), queue_type, about) for queue_type in QUEUE_TYPES}
     needs = {entry.slug: bool(entry.needs) for entry in known}
-    for turn, liar in enumerate(liars or [Honest.name, *LIARS]):
-        types = [each for each in QUEUE_TYPES if liar in by_type[each]] or (QUEUE_TYPES if liar == Honest.name else [])
-        for queue_type in types[turn % len(types) :][:1] if types else []:
-            found = by_type[queue_type]
-            by_url = {name: [slug for slug in slugs if not needs[slug]] for name, slugs in found.items()}
-            by_url = {name: slugs for name, slugs in by_url.items() if slugs}
-            behind = liar != Honest.name and liar not in by_url
-            wanted = {name: slugs for name, slugs in found.items() if name not in by_url} if behind else by_url
-            chosen = fewest(wanted, seconds)
-            yield Plan(liar, queue_type, chosen, found.get(liar, []), behind)
+    groups: dict[tuple[str, bool], Finders] = {}
+    for turn, liar in enumerate(LIARS):
+        types = [each for each in QUEUE_TYPES if liar in by_type[each]]
         if not types:
             print(f"{about.spec:16} nothing to lie about: {liar}")
+            continue
+        queue_type = types[turn % len(types)]
+        slugs = by_type[queue_type][liar]
+        by_url = [slug for slug in slugs if not needs[slug]]
+        groups.setdefault((queue_type, not by_url), {})[liar] = by_url or slugs
+    for (queue_type, behind), found in groups.items():
+        names = list(found)
+        for some in (names[at : at + at_once] for at in range(0, len(names), at_once)):
+            chosen = fewest({liar: found[liar] for liar in some}, seconds)
+            for liar in [Honest.name, *some]:
+                if not liars or liar in liars:
+                    yield Plan(liar, queue_type, chosen, by_type[queue_type].get(liar, []), behind)
 
 
 def run(plan: Plan, spec: str, url: str) -> tuple[int, set[str], float]:
@@ -95,7 +100,8 @@ def run(plan: Plan, spec: str, url: str) -> tuple[int, set[str], float]:
     only = [each for slug in plan.slugs for each in ("--only", slug)]
     env = dict(os.environ)
     if plan.liar != Honest.name:
-        env["WORKQUEUE_PATIENCE"] = "1"  # what does not come is what most of them are found by
+        # What does not come is what most of them are found by; who goes through a restart has to wait a while.
+        env["WORKQUEUE_PATIENCE"] = "4" if plan.behind else "1"
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
@@ -122,6 +128,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--broker", action="append", help="where each liar has to be found (default: auto)")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--at-once", type=int, default=len(LIARS), help="look for so many liars with the same specs")
     parser.add_argument("--report", type=Path, help="of verify --json: how long each spec takes, to choose quick ones")
     parser.add_argument("liars", nargs="*", metavar="LIAR", help="only these")
     options = parser.parse_args()
@@ -139,7 +146,7 @@ def main() -> int:
             observe(broker)
             runs = {
                 pool.submit(run, plan, source.spec, broker.url): plan
-                for plan in plans(known, broker.about, options.liars, seconds)
+                for plan in plans(known, broker.about, options.liars, seconds, options.at_once)
             }
             for done in concurrent.futures.as_completed(runs):
                 missed += not tell(source.spec, runs[done], *done.result())
