@@ -100,8 +100,7 @@ def run(plan: Plan, spec: str, url: str) -> tuple[int, set[str], float]:
     only = [each for slug in plan.slugs for each in ("--only", slug)]
     env = dict(os.environ)
     if plan.liar != Honest.name:
-        # What does not come is what most of them are found by; who goes through a restart has to wait a while.
-        env["WORKQUEUE_PATIENCE"] = "4" if plan.behind else "1"
+        env["WORKQUEUE_PATIENCE"] = "4"  # what does not come is what most of them are found by
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"

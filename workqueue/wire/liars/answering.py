@@ -134,11 +134,11 @@ class RefusesToRedeclare(_Refuses):
 
 class RefusesTransient(_Refuses):
     name = "refuses-transient"
-    does = "refuses to declare queues that are not durable"
+    does = "refuses to declare queues of a given name that are not durable"
 
     @from_client(Queue.Declare)
     def declare(self, channel: Channel, command: Command) -> Iterable[Command]:
-        if command.method.passive or command.method.durable:
+        if command.method.passive or command.method.durable or not command.method.queue:
             return [command]
         return self.refuse(channel, 406, "PRECONDITION_FAILED - not durable")
 
