@@ -29,7 +29,7 @@ def bodies(drained):
     source=DURABILITY,
     across="restart",
     counter_example="durability.transient-queue-is-forgotten",
-    proved_by=[caught("forgets-queues", "`queue.exists()")],
+    proved_by=[caught("forgets-queues", "`queue.exists()"), caught("forgets-the-first-queue", "`queue.exists()")],
 )
 def test_a_durable_queue_survives_a_restart(queue):
     assert queue.exists()
@@ -43,7 +43,7 @@ def test_a_durable_queue_survives_a_restart(queue):
     source=DURABILITY,
     across="kill",
     counter_example="durability.transient-queue-is-forgotten",
-    proved_by=[caught("forgets-queues", "`queue.exists()")],
+    proved_by=[caught("forgets-queues", "`queue.exists()"), caught("forgets-the-first-queue", "`queue.exists()")],
 )
 def test_a_durable_queue_survives_a_kill(queue):
     assert queue.exists()

@@ -124,7 +124,7 @@ class RefusesToRedeclare(_Refuses):
 
     @from_client(Queue.Declare)
     def declare(self, channel: Channel, command: Command) -> Iterable[Command]:
-        if command.method.passive:
+        if command.method.passive or not command.method.queue:
             return [command]
         if command.method.queue in self._known:
             return self.refuse(channel, 406, "PRECONDITION_FAILED - it exists")
@@ -141,6 +141,17 @@ class RefusesTransient(_Refuses):
         if command.method.passive or command.method.durable or not command.method.queue:
             return [command]
         return self.refuse(channel, 406, "PRECONDITION_FAILED - not durable")
+
+
+class RefusesLongNames(_Refuses):
+    name = "refuses-long-names"
+    does = "refuses names of queues that are longer than 127 bytes"
+
+    @from_client(Queue.Declare)
+    def declare(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if len(command.method.queue.encode()) <= 127:
+            return [command]
+        return self.refuse(channel, 406, "PRECONDITION_FAILED - too long")
 
 
 class RefusesSecondConsumer(_Refuses):

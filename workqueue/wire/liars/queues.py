@@ -13,13 +13,20 @@ from workqueue.wire.session import Channel, Side
 
 class RenamesQueues(Liar):
     name = "renames-queues"
-    does = "answers with another name than the queue has"
+    does = "tells another name than the one that it made up for a queue"
+
+    @from_client(Queue.Declare)
+    def declare(self, channel: Channel, command: Command) -> Iterable[Command]:
+        channel.memory["made up"] = not command.method.queue
+        return [command]
 
     @from_broker(Queue.DeclareOk)
     def declared(self, channel: Channel, command: Command) -> Iterable[Command]:
-        self.lie()
-        command.method.queue = f"not-{command.method.queue}"
-        return [command.changed()]
+        if channel.memory.pop("made up", False):
+            self.lie()
+            command.method.queue = f"not-{command.method.queue}"
+            command.changed()
+        return [command]
 
 
 class Miscounts(Liar):
