@@ -11,7 +11,7 @@ from workqueue.guarantee.mutants import MUTANTS
 from workqueue.guarantee.proof import Caught, caught, judge_proof
 from workqueue.guarantee.sources import Source
 from workqueue.guarantee.verdict import Verdict
-from workqueue.report import proofs
+from workqueue.report import proofs, terminal
 from workqueue.wire.liars import LIARS
 
 SOURCE = Source("a page", "https://example.org")
@@ -36,7 +36,50 @@ def known():
     ],
 )
 def test_only_a_broken_verdict_for_the_right_reason_is_a_proof(verdict, reason, lies, outcome):
-    assert judge_proof(DECLARED, verdict, reason, lies)[0] == outcome
+    found, why = judge_proof(DECLARED, verdict, reason, lies)
+
+    assert found == outcome
+    assert (why == "") is (outcome == "proven")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "reason", "lies", "why"),
+    [
+        (Verdict.HOLDS, "", 3, "the spec holds, although swallows-acks lied (3 times)"),
+        (Verdict.HOLDS, "", 0, "swallows-acks found nothing to lie about"),
+        (Verdict.UNKNOWN, "no worker", 1, "the verdict is unknown, which is no proof: no worker"),
+        (Verdict.BROKEN, "all is lost", 1, "the spec fails, but does not say 'came back': all is lost"),
+    ],
+)
+def test_why_a_run_proves_nothing_is_told(verdict, reason, lies, why):
+    assert judge_proof(DECLARED, verdict, reason, lies)[1] == why
+
+
+def test_a_proof_speaks_of_both_queue_types_and_all_versions_unless_it_says_otherwise():
+    everywhere, somewhere = caught("auto-acks", "gone"), caught("auto-acks", "gone", on="quorum", versions=">=4")
+
+    assert everywhere == Caught("auto-acks", "gone", ("classic", "quorum"), "")
+    assert somewhere == Caught("auto-acks", "gone", ("quorum",), ">=4")
+    assert everywhere.mutant is None
+    assert [somewhere.is_a_lie_on(version) for version in ("3.13.7", "4.0.5", "4.1.0-rc.1")] == [False, True, True]
+    assert everywhere.is_a_lie_on("4.3.0-beta.1")
+
+
+def test_the_matrix_is_in_the_report_where_proofs_were_asked_for():
+    asked = proofs.section([PROVEN], [run("proven")], {})
+
+    assert asked["runs"] == [run("proven")]
+    assert asked["matrix"] == {"a.proven": {"swallows-acks": ["debian:forky classic"]}}
+
+
+def test_a_report_without_proofs_is_no_surprise():
+    assert proofs.exit_code(proofs.section([UNPROVEN], None, {})) == 0
+
+
+def test_one_failed_proof_of_several_leaves_it_proven_there():
+    runs = [run("proven"), run("blind", by="auto-acks"), run("unknown", by="auto-acks", queue_type="quorum")]
+
+    assert proofs.section([PROVEN], runs, {})["unproven"] == {"a.proven": "on debian:forky, quorum: ."}
 
 
 def run(outcome, *, slug="a.proven", by="swallows-acks", queue_type="classic"):
@@ -76,7 +119,7 @@ def test_the_kill_matrix_tells_which_liar_is_caught_by_which_guarantee_and_where
 
 def test_the_terminal_tells_what_is_not_proven_and_why():
     shown = io.StringIO()
-    proofs.show(proofs.section([UNPROVEN], [run("blind")], {}), Console(file=shown, width=120))
+    terminal.show_proofs(proofs.section([UNPROVEN], [run("blind")], {}), Console(file=shown, width=120))
 
     assert "Not proven: a.proven on debian:forky, classic, by swallows-acks" in shown.getvalue()
     assert "a.unproven: nobody can lie about it" in shown.getvalue()

@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
-
 from workqueue.guarantee.catalogue import Guarantee
 
 Run = Mapping[str, Any]
@@ -39,24 +37,6 @@ def exit_code(proofs: Mapping[str, Any]) -> int:
     """1 if a spec did not see what it should, 2 if that is not known, else 0."""
     outcomes = {run["outcome"] for run in proofs.get("runs", ())}
     return 1 if "blind" in outcomes else 2 if "unknown" in outcomes else 0
-
-
-def show(proofs: Mapping[str, Any], console: Console) -> None:
-    """Print how many are proven, each proof that failed, and what is unproven."""
-    if "runs" in proofs:
-        counts: dict[str, int] = {}
-        for run in proofs["runs"]:
-            counts[run["outcome"]] = counts.get(run["outcome"], 0) + 1
-            if run["outcome"] in ("blind", "unknown"):
-                where = f"{run['slug']} on {run['broker']}, {run['queue_type']}"
-                console.print(f"\nNot proven: {where}, by {run['by']}", markup=False, highlight=False)
-                console.print(f"  {run['why']}", markup=False, highlight=False)
-        told = ", ".join(f"{number} {outcome}" for outcome, number in counts.items())
-        console.print(f"\n[bold]{len(proofs['runs'])} proofs:[/] {told}", highlight=False)
-    if proofs["unproven"]:
-        console.print(f"\n[bold]{len(proofs['unproven'])} unproven[/] (their specs were not seen to fail):")
-        for slug, why in proofs["unproven"].items():
-            console.print(f"  {slug}: {why}", markup=False, highlight=False)
 
 
 def _undeclared(entries: Iterable[Guarantee]) -> dict[str, str]:

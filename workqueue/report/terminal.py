@@ -7,7 +7,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from workqueue.report import proofs
 from workqueue.report.document import counts, kind
 
 _MARKS = {
@@ -28,9 +27,27 @@ def show(report: Mapping[str, Any], console: Console) -> None:
     _remarks(report, console)
     totals = ", ".join(f"{number} {what}" for what, number in counts(report["cells"]).items() if number)
     console.print(f"\n[bold]{len(report['cells'])} verdicts:[/] {totals}", highlight=False)
-    proofs.show(report["proofs"], console)
+    show_proofs(report["proofs"], console)
     if "footer" not in report:
         console.print("[bold magenta]The run was cut short: this is not the whole of what was planned.[/]")
+
+
+def show_proofs(proofs: Mapping[str, Any], console: Console) -> None:
+    """Print how many are proven, each proof that failed, and what is unproven."""
+    if "runs" in proofs:
+        counts: dict[str, int] = {}
+        for run in proofs["runs"]:
+            counts[run["outcome"]] = counts.get(run["outcome"], 0) + 1
+            if run["outcome"] in ("blind", "unknown"):
+                where = f"{run['slug']} on {run['broker']}, {run['queue_type']}"
+                console.print(f"\nNot proven: {where}, by {run['by']}", markup=False, highlight=False)
+                console.print(f"  {run['why']}", markup=False, highlight=False)
+        told = ", ".join(f"{number} {outcome}" for outcome, number in counts.items())
+        console.print(f"\n[bold]{len(proofs['runs'])} proofs:[/] {told}", highlight=False)
+    if proofs["unproven"]:
+        console.print(f"\n[bold]{len(proofs['unproven'])} unproven[/] (their specs were not seen to fail):")
+        for slug, why in proofs["unproven"].items():
+            console.print(f"  {slug}: {why}", markup=False, highlight=False)
 
 
 def _matrix(report: Mapping[str, Any]) -> Table:
