@@ -1,8 +1,13 @@
 """The project's own tests; the fixtures that they share with everybody's come from `workqueue.guarantee.plugin`."""
 
 import contextlib
+import signal
 
 pytest_plugins = ["pytester"]
+
+# A shell that runs us in the background has us ignore SIGINT, and so would all that we start: the tests of CTRL+C need it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 with contextlib.suppress(ImportError):  # the guarantees need no Hypothesis
     from hypothesis import settings

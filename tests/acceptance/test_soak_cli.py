@@ -33,7 +33,11 @@ def soak(*options, **popen):
 
 
 def finished(process):
-    stdout, stderr = process.communicate(timeout=4 * PATIENCE)
+    try:
+        stdout, stderr = process.communicate(timeout=4 * PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
     return process.returncode, " ".join(stdout.split()), " ".join(stderr.split())
 
 
