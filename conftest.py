@@ -5,7 +5,7 @@ import signal
 
 pytest_plugins = ["pytester"]
 
-# A shell that runs us in the background has us ignore SIGINT, and so would all that we start: the tests of CTRL+C need it.
+# A shell that runs us in the background has us ignore SIGINT, and so would all that we start; tests of CTRL+C need it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
