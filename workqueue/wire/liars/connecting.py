@@ -166,18 +166,18 @@ class BlocksAndForgets(Liar):
 
 class HangsUp(Liar):
     name = "hangs-up"
-    does = "closes the connection of the first consumer a second after it came, for no reason"
+    does = "closes the connection of a queue's first consumer a second after it came, for no reason"
 
     AFTER = 1.0
 
     def __init__(self) -> None:
         super().__init__()
-        self._was_there_one = False
+        self._known: set[str] = set()
 
     @from_client(Basic.Consume)
     def consume(self, channel: Channel, command: Command) -> Iterable[Command]:
-        if not self._was_there_one:
-            self._was_there_one = True
+        if command.method.queue not in self._known:
+            self._known.add(command.method.queue)
             channel.session.later(self.AFTER, lambda: self._hang_up(channel.session))
         return [command]
 
