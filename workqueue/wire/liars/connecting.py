@@ -80,6 +80,12 @@ class _Forgets(Liar):
             self._queues.append(command.method.queue)
         return [command]
 
+    @from_client(Queue.Delete)
+    def delete(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if command.method.queue in self._queues:
+            self._queues.remove(command.method.queue)
+        return [command]
+
     @from_client(Connection.Close)
     def leaving(self, channel: Channel, command: Command) -> Iterable[Command]:
         channel.memory["leaving"] = True

@@ -107,14 +107,14 @@ class ForgesDeaths(_Describes):
 
 class CorruptsDeliveries(_Describes):
     name = "corrupts-deliveries"
-    does = "changes the last byte of the first delivery to each consumer"
+    does = "changes the last byte of the first delivery to each consumer, or the first that is fetched from a queue"
 
     def __init__(self) -> None:
         super().__init__()
         self._seen: set[str] = set()
 
     def describe(self, command: Command, properties: BasicProperties) -> bool:
-        consumer = getattr(command.method, "consumer_tag", "")
+        consumer = getattr(command.method, "consumer_tag", "") or command.method.routing_key
         if consumer in self._seen:
             return False
         self._seen.add(consumer)
