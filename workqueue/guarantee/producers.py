@@ -82,6 +82,7 @@ class Declarer(Persistent):
     def __init__(self, url: str, prefix: str, queue_type: str) -> None:
         super().__init__(url)
         self.declared: list[str] = []
+        self.attempted: list[str] = []
         self._prefix = prefix
         self._arguments = {"x-queue-type": queue_type}
         self._thread.start()
@@ -92,5 +93,6 @@ class Declarer(Persistent):
 
     def _step(self) -> None:
         name = f"{self._prefix}-{len(self.declared) + 1}"
+        self.attempted.append(name)  # it may be there although the confirmation never came
         self._channel.queue_declare(name, durable=True, arguments=self._arguments)
         self.declared.append(name)

@@ -234,7 +234,7 @@ class Stage:
         """Start a client that declares one durable queue after the other until its connection is cut."""
         prefix = f"wq-{secrets.token_hex(6)}"
         declarer = Declarer(self.url(heartbeat=0), prefix, self.queue_type)
-        self._resources.callback(lambda: self._delete(*declarer.declared))
+        self._resources.callback(lambda: self._delete(*declarer.attempted))
         self._resources.callback(declarer.stop)
         return declarer
 
