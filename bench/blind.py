@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,11 +108,8 @@ def run(plan: Plan, spec: str, url: str) -> tuple[int, set[str], float]:
         if plan.behind:
             status = _status([*argv, "--behind", plan.liar, "--broker", spec], env)
         else:
-            parsed = urllib.parse.urlsplit(url)
-            with Proxy(parsed.hostname or "127.0.0.1", parsed.port or 5672, KNOWN[plan.liar]()) as proxy:
-                credentials = parsed.netloc.rpartition("@")[0]
-                through = parsed._replace(netloc=f"{credentials}@127.0.0.1:{proxy.port}").geturl()
-                status = _status(argv, env | {"WORKQUEUE_BROKER": through})
+            with Proxy.to(url, KNOWN[plan.liar]()) as proxy:
+                status = _status(argv, env | {"WORKQUEUE_BROKER": proxy.through(url)})
         cells = json.loads(report.read_text())["cells"] if report.exists() else []
     return status, {cell["slug"] for cell in cells if cell["surprise"]}, time.monotonic() - started
 

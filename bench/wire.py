@@ -8,7 +8,6 @@ Interleaved in one run, so that only the ratio counts.
 import argparse
 import statistics
 import time
-import urllib.parse
 from typing import Any
 
 import pika
@@ -57,18 +56,14 @@ def main() -> None:
     source = resolve(options.broker)
     source.prepare()
     rates: dict[str, list[float]] = {}
-    with source.start() as broker:
-        parsed = urllib.parse.urlsplit(broker.url)
-        with pika.BlockingConnection(pika.URLParameters(broker.url)) as connection:
-            connection.channel().queue_declare("bench", durable=True)
-            for _ in range(options.repeats):
-                rates.setdefault("direct", []).append(publish(broker.url, options.messages))
-                for name, liar in (("relayed", Liar()), ("heard", Honest())):
-                    with Proxy(parsed.hostname or "127.0.0.1", parsed.port or 5672, liar) as proxy:
-                        credentials = parsed.netloc.rpartition("@")[0]
-                        url = parsed._replace(netloc=f"{credentials}@127.0.0.1:{proxy.port}").geturl()
-                        rates.setdefault(name, []).append(publish(url, options.messages))
-                connection.channel().queue_purge("bench")
+    with source.start() as broker, pika.BlockingConnection(pika.URLParameters(broker.url)) as connection:
+        connection.channel().queue_declare("bench", durable=True)
+        for _ in range(options.repeats):
+            rates.setdefault("direct", []).append(publish(broker.url, options.messages))
+            for name, liar in (("relayed", Liar()), ("heard", Honest())):
+                with Proxy.to(broker.url, liar) as proxy:
+                    rates.setdefault(name, []).append(publish(proxy.through(broker.url), options.messages))
+            connection.channel().queue_purge("bench")
     direct = statistics.median(rates["direct"])
     for name, found in rates.items():
         rate = statistics.median(found)

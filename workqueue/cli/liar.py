@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import urllib.parse
 
 import click
 
@@ -65,14 +64,10 @@ def command(spec: str, secret: bool, name: str | None, argv: tuple[str, ...]) ->
     except BrokerError as error:
         raise NoBroker(str(error)) from error
     with broker:
-        parsed = urllib.parse.urlsplit(broker.url)
-        if parsed.scheme != "amqp":
+        if not broker.url.startswith("amqp:"):
             raise click.UsageError("A liar cannot read what is encrypted: give it an amqp:// URL.")
-        with Proxy(parsed.hostname or "localhost", parsed.port or 5672, KNOWN[name]()) as proxy:
-            credentials = parsed.netloc.rpartition("@")[0]
-            host = f"127.0.0.1:{proxy.port}"
-            url = parsed._replace(netloc=f"{credentials}@{host}" if credentials else host).geturl()
-            status = _run(argv, url)
+        with Proxy.to(broker.url, KNOWN[name]()) as proxy:
+            status = _run(argv, proxy.through(broker.url))
             if not secret:
                 click.echo(f"{name} lied {proxy.liar.lies} times: it {proxy.liar.does}.", err=True)
     return status

@@ -2,7 +2,6 @@
 
 import contextlib
 import threading
-import urllib.parse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -29,16 +28,14 @@ class LyingBroker(Broker):
     """
 
     def __init__(self, broker: Broker, liar: str, *, spec: str | None = None, limit: float | None = None) -> None:
-        parsed = urllib.parse.urlsplit(broker.url)
-        if parsed.scheme != "amqp":
+        if not broker.url.startswith("amqp:"):
             raise NotApplicable("a liar in between would break the TLS host name")
         self.limit = limit
         self.liar = KNOWN[liar]()
         self._broker = broker
-        self._proxy = Proxy(parsed.hostname or "127.0.0.1", parsed.port or 5672, self.liar)
-        credentials = parsed.netloc.rpartition("@")[0]
+        self._proxy = Proxy.to(broker.url, self.liar)
         self.spec = spec or broker.spec
-        self.url = parsed._replace(netloc=f"{credentials}@127.0.0.1:{self._proxy.port}").geturl()
+        self.url = self._proxy.through(broker.url)
         self.safe_url = f"{broker.safe_url} behind {liar}"
         self.about = broker.about
         self.capabilities = broker.capabilities

@@ -240,19 +240,13 @@ class Stage:
 
     def proxy(self) -> Proxy:
         """A relay to the broker that can be frozen."""
-        parsed = urllib.parse.urlsplit(self.broker.url)
-        if parsed.scheme != "amqp":
+        if not self.broker.url.startswith("amqp:"):
             raise NotApplicable("the relay in between would break the TLS host name")
-        return self._resources.enter_context(Proxy(parsed.hostname or "localhost", parsed.port or 5672))
+        return self._resources.enter_context(Proxy.to(self.broker.url))
 
     def url(self, *, proxy: Proxy | None = None, **query: int | None) -> str:
         """The broker's URL (with its password), changed as asked; None leaves a parameter as it is."""
-        parsed = urllib.parse.urlsplit(self.broker.url)
-        if proxy is not None:
-            credentials = parsed.netloc.rpartition("@")[0]
-            parsed = parsed._replace(
-                netloc=f"{credentials}@127.0.0.1:{proxy.port}" if credentials else f"127.0.0.1:{proxy.port}"
-            )
+        parsed = urllib.parse.urlsplit(self.broker.url if proxy is None else proxy.through(self.broker.url))
         changed = {name: str(value) for name, value in query.items() if value is not None}
         kept = dict(urllib.parse.parse_qsl(parsed.query))
         parsed = parsed._replace(query=urllib.parse.urlencode(kept | changed))

@@ -9,6 +9,7 @@ import contextlib
 import socket
 import struct
 import threading
+import urllib.parse
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeVar
@@ -47,6 +48,18 @@ class Proxy:
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
         self._thread.start()
+
+    @classmethod
+    def to(cls, url: str, liar: Liar | None = None) -> Self:
+        """A proxy to the broker of an ``amqp://`` URL."""
+        parsed = urllib.parse.urlsplit(url)
+        return cls(parsed.hostname or "localhost", parsed.port or 5672, liar)
+
+    def through(self, url: str) -> str:
+        """That URL with this proxy in the place of its host and port."""
+        parsed = urllib.parse.urlsplit(url)
+        credentials, at, _ = parsed.netloc.rpartition("@")
+        return parsed._replace(netloc=f"{credentials}{at}127.0.0.1:{self.port}").geturl()
 
     @property
     def connections(self) -> int:

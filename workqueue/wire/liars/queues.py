@@ -11,6 +11,21 @@ from workqueue.wire.liar import Liar, from_broker, from_client
 from workqueue.wire.session import Channel, Side
 
 
+class _Lists(Liar):
+    """Falsifies what rabbitmqctl lists."""
+
+    def ctl(self, run: Callable[..., str], *command: str) -> str:
+        output = run(*command)
+        if not command[0].startswith("list_"):
+            return output
+        self.lie()
+        return self.listed(output)
+
+    def listed(self, output: str) -> str:
+        """What an operator gets to read."""
+        raise NotImplementedError
+
+
 class RenamesQueues(Liar):
     name = "renames-queues"
     does = "tells another name than the one that it made up for a queue"
@@ -29,7 +44,7 @@ class RenamesQueues(Liar):
         return [command]
 
 
-class Miscounts(Liar):
+class Miscounts(_Lists):
     name = "miscounts"
     does = "tells one message, and one consumer, more than there are"
 
@@ -41,11 +56,7 @@ class Miscounts(Liar):
             command.method.consumer_count += 1
         return [command.changed()]
 
-    def ctl(self, run: Callable[..., str], *command: str) -> str:
-        output = run(*command)
-        if not command[0].startswith("list_"):
-            return output
-        self.lie()
+    def listed(self, output: str) -> str:
         return "\n".join("\t".join(map(_one_more, line.split("\t"))) for line in output.splitlines())
 
 
@@ -53,7 +64,7 @@ def _one_more(column: str) -> str:
     return str(int(column) + 1) if column.isdigit() else column
 
 
-class CountsNothing(Liar):
+class CountsNothing(_Lists):
     name = "counts-nothing"
     does = "says of every queue that it is empty, and that nobody consumes from it"
 
@@ -67,11 +78,7 @@ class CountsNothing(Liar):
             method.consumer_count = 0
         return [command.changed()]
 
-    def ctl(self, run: Callable[..., str], *command: str) -> str:
-        output = run(*command)
-        if not command[0].startswith("list_"):
-            return output
-        self.lie()
+    def listed(self, output: str) -> str:
         return "\n".join("\t".join(map(_none, line.split("\t"))) for line in output.splitlines())
 
 
@@ -79,27 +86,19 @@ def _none(column: str) -> str:
     return "0" if column.isdigit() else column
 
 
-class ListsNothing(Liar):
+class ListsNothing(_Lists):
     name = "lists-nothing"
     does = "has rabbitmqctl print nothing"
 
-    def ctl(self, run: Callable[..., str], *command: str) -> str:
-        output = run(*command)
-        if not command[0].startswith("list_"):
-            return output
-        self.lie()
+    def listed(self, output: str) -> str:
         return ""
 
 
-class ShufflesColumns(Liar):
+class ShufflesColumns(_Lists):
     name = "shuffles-columns"
     does = "has rabbitmqctl print the columns in another order"
 
-    def ctl(self, run: Callable[..., str], *command: str) -> str:
-        output = run(*command)
-        if not command[0].startswith("list_"):
-            return output
-        self.lie()
+    def listed(self, output: str) -> str:
         return "\n".join("\t".join(line.split("\t")[::-1]) for line in output.splitlines())
 
 
