@@ -77,28 +77,42 @@ class Command:
     :param body: of the content, or None.
     """
 
+    method: Any
+    properties: pika.spec.BasicProperties | None
+    body: bytes | None
+
     def __init__(
         self, channel: int, method: Any, properties: pika.spec.BasicProperties | None = None, body: bytes | None = None
     ) -> None:
         self.channel = channel
+        self.method_id: int = method.INDEX
         self.method = method
         self.properties = properties
         self.body = body
+        self._frames: list[Frame] = []
         self._raw: bytes | None = None
 
     @classmethod
     def received(cls, frames: list[Frame]) -> "Command":
-        """Decode a method frame and its content."""
-        first = frames[0]
-        method = pika.spec.methods[first.method_id]()
-        method.decode(first.payload, 4)
-        command = cls(first.channel, method)
-        if len(frames) > 1:
-            command.properties = pika.spec.BasicProperties()
-            command.properties.decode(frames[1].payload[12:])
-            command.body = b"".join(frame.payload for frame in frames[2:])
+        """A method frame and its content; they are decoded when somebody looks at what they say."""
+        command = cls.__new__(cls)
+        command.channel = frames[0].channel
+        command.method_id = frames[0].method_id
+        command._frames = frames
         command._raw = b"".join(frame.raw for frame in frames)
         return command
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("method", "properties", "body"):
+            raise AttributeError(name)
+        self.method = pika.spec.methods[self.method_id]()
+        self.method.decode(self._frames[0].payload, 4)
+        self.properties, self.body = None, None
+        if len(self._frames) > 1:
+            self.properties = pika.spec.BasicProperties()
+            self.properties.decode(self._frames[1].payload[12:])
+            self.body = b"".join(frame.payload for frame in self._frames[2:])
+        return getattr(self, name)
 
     def changed(self) -> "Command":
         """Itself, to be encoded anew: call it when something in it was changed."""

@@ -66,7 +66,7 @@ class Liar:
 
     def hear(self, origin: Side, channel: Channel, command: Command) -> Iterable[Command]:
         """Hear a method that it asked for; returns what the other end gets."""
-        heard: Iterable[Command] = getattr(self, self.hears[origin][command.method.INDEX])(channel, command)
+        heard: Iterable[Command] = getattr(self, self.hears[origin][command.method_id])(channel, command)
         return heard
 
     def client_gone(self, session: Session) -> float:  # noqa: ARG002 - most do not care

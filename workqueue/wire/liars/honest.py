@@ -1,4 +1,4 @@
-"""The one that tells no lies: it hears everything, decodes it, and passes it on as it came."""
+"""The one that tells no lies: it hears everything, and passes it on as it came."""
 
 from collections.abc import Iterable
 
