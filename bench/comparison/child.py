@@ -51,7 +51,7 @@ def publisher(voice: Voice, found: Any, endpoint: Endpoint) -> None:
     voice.tell(ready=True)
     for line in sys.stdin:
         order = json.loads(line)
-        body = b"x" * order["size"]
+        body = b"%0*d" % (order["size"], order["number"])
         started = time.monotonic_ns()
         client.publish(body, order["publish"])
         voice.tell(started=started, ended=time.monotonic_ns(), peak=peak_memory())
@@ -67,7 +67,7 @@ def handler(voice: Voice, tell: dict[str, int]) -> Handler:
     """
     calls = first = 0
 
-    def span() -> None:
+    def span(_body: bytes | str) -> None:
         nonlocal calls, first
         calls += 1
         if calls == 1:
@@ -75,12 +75,12 @@ def handler(voice: Voice, tell: dict[str, int]) -> Handler:
         elif calls == tell["span"]:
             voice.tell(first=first, last=time.monotonic_ns(), peak=peak_memory())
 
-    def each() -> None:
-        voice.tell(at=time.monotonic_ns())
+    def each(body: bytes | str) -> None:
+        voice.tell(at=time.monotonic_ns(), number=int(body))
         if tell["each"] == 2:
             sys.stdin.readline()
 
-    def every() -> None:
+    def every(_body: bytes | str) -> None:
         nonlocal calls
         calls += 1
         if calls % tell["every"] == 0:

@@ -7,7 +7,8 @@ from typing import Literal, Protocol
 QueueType = Literal["classic", "quorum"]
 Figures = dict[str, float]
 """What one measurement found, by name: ``per_second``, ``median_ms``, …"""
-Handler = Callable[[], object]
+Handler = Callable[[bytes | str], object]
+"""Called with the body of a message; the task queues hand it on as the text that it was given as."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Publisher(Protocol):
 
 
 Consume = Callable[[Endpoint, int, Handler], None]
-"""A contender's way to consume: ``(endpoint, prefetch, handler)``, until killed. A message is acked after its handler."""
+"""A contender's way to consume: ``(endpoint, prefetch, handler)``, until killed. Each ack follows the handler."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -62,9 +62,9 @@ class Process:
             raise
         return process
 
-    def publish(self, count: int, size: int) -> dict[str, Any]:
-        """Have it publish so many bodies of this size, all confirmed."""
-        self.say(publish=count, size=size)
+    def publish(self, count: int, size: int, number: int = 0) -> dict[str, Any]:
+        """Have it publish so many bodies of this size with a number in them, all confirmed."""
+        self.say(publish=count, size=size, number=number)
         return self.reply()
 
     def say(self, **words: object) -> None:

@@ -41,6 +41,7 @@ class RawClient:
         self._socket = socket.create_connection((parts.hostname or "localhost", parts.port or 5672), timeout=60)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = bytearray()
+        self._left = False  # whoever asked for the frames did not want all that there were
         self._settled = 0  # every message up to this one is confirmed,
         self._beyond: set[int] = set()  # and these are
         self.send(b"AMQP\x00\x00\x09\x01")
@@ -74,11 +75,13 @@ class RawClient:
         self._socket.sendall(data)
 
     def frames(self) -> Iterator[tuple[int, bytes]]:
-        """Read once; yield type and payload of the frames that are complete by then, on whatever channel."""
-        data = self._socket.recv(1 << 18)
-        if not data:
-            raise ConnectionError("the broker closed the connection")
-        self._buffer += data
+        """Read once, unless there are frames left; yield type and payload of those that are complete by then."""
+        if not self._left:
+            data = self._socket.recv(1 << 18)
+            if not data:
+                raise ConnectionError("the broker closed the connection")
+            self._buffer += data
+        self._left = True
         at, end = 0, len(self._buffer)
         buffer = bytes(self._buffer)
         try:
@@ -90,6 +93,7 @@ class RawClient:
                 payload = buffer[at + 7 : after - 1]
                 at = after
                 yield kind, payload
+            self._left = False
         finally:
             del self._buffer[:at]
 

@@ -45,7 +45,7 @@ def consume(endpoint: Endpoint, prefetch: int, handler: Handler) -> None:
     """A callback for each message, which acks it."""
 
     async def callback(message: AbstractIncomingMessage) -> None:
-        handler()
+        handler(message.body)
         await message.ack()
 
     async def run() -> None:

@@ -30,7 +30,7 @@ def consume(endpoint: Endpoint, prefetch: int, handler: Handler) -> None:
     """A callback for each message, which acks it."""
 
     def callback(message: amqpstorm.Message) -> None:
-        handler()
+        handler(message.body)
         message.ack()
 
     channel = amqpstorm.UriConnection(endpoint.url).channel()

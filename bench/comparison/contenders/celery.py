@@ -61,8 +61,8 @@ def consume(endpoint: Endpoint, prefetch: int, handler: Handler) -> None:
     DelayedDelivery.include_if = lambda *_: False
     app = _app(endpoint)
 
-    def task(_body: str) -> None:
-        handler()
+    def task(body: str) -> None:
+        handler(body)
 
     app.task(task, name="task")
     app.conf.worker_prefetch_multiplier = prefetch  # times a concurrency of 1

@@ -46,7 +46,7 @@ class Publisher:
 def consume(endpoint: Endpoint, prefetch: int, handler: Handler) -> None:
     """An actor on one worker thread."""
     broker = _Broker(endpoint)
-    dramatiq.actor(lambda _body: handler(), actor_name="task", queue_name=endpoint.queue, broker=broker)
+    dramatiq.actor(handler, actor_name="task", queue_name=endpoint.queue, broker=broker)
     worker = Worker(broker, worker_threads=THREADS)
     worker.queue_prefetch = prefetch  # else an environment variable would have to be set before the import
     worker.start()

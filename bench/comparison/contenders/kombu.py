@@ -31,8 +31,8 @@ class Publisher:
 def consume(endpoint: Endpoint, prefetch: int, handler: Handler) -> None:
     """A callback for each message, which acks it."""
 
-    def callback(_body: object, message: kombu.Message) -> None:
-        handler()
+    def callback(body: bytes, message: kombu.Message) -> None:
+        handler(body)
         message.ack()
 
     connection = kombu.Connection(endpoint.url)

@@ -39,8 +39,8 @@ class Confirmed(Unconfirmed):
 def consume(endpoint: Endpoint, prefetch: int, handler: Handler) -> None:
     """The tutorial's callback loop."""
 
-    def callback(channel: BlockingChannel, method: Any, _properties: object, _body: bytes) -> None:
-        handler()
+    def callback(channel: BlockingChannel, method: Any, _properties: object, body: bytes) -> None:
+        handler(body)
         channel.basic_ack(method.delivery_tag)
 
     channel = pika.BlockingConnection(pika.URLParameters(endpoint.url)).channel()

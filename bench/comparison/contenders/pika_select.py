@@ -85,8 +85,8 @@ class Publisher:
 def consume(endpoint: Endpoint, prefetch: int, handler: Handler) -> None:
     """A callback for each message, which acks it."""
 
-    def callback(channel: Channel, method: Any, _properties: object, _body: bytes) -> None:
-        handler()
+    def callback(channel: Channel, method: Any, _properties: object, body: bytes) -> None:
+        handler(body)
         channel.basic_ack(method.delivery_tag)
 
     def opened(channel: Channel) -> None:

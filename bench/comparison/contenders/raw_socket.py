@@ -47,7 +47,8 @@ def _consume(endpoint: Endpoint, prefetch: int, handler: Handler, every: int) ->
     client.call(spec.Basic.Qos(prefetch_count=prefetch), spec.Basic.QosOk)
     client.call(spec.Basic.Consume(queue=endpoint.queue), spec.Basic.ConsumeOk)
     multiple = int(every > 1)
-    tag = missing = 0
+    tag = size = 0
+    body = b""
     while True:
         acks = []
         for kind, payload in client.frames():
@@ -56,11 +57,11 @@ def _consume(endpoint: Endpoint, prefetch: int, handler: Handler, every: int) ->
                     raise ConnectionError("the broker sent what is no delivery")
                 tag = int.from_bytes(payload[5 + payload[4] :][:8], "big")
             elif kind == HEADER:
-                missing = int.from_bytes(payload[4:12], "big")
+                size, body = int.from_bytes(payload[4:12], "big"), b""
             elif kind == BODY:
-                missing -= len(payload)
-                if missing == 0:
-                    handler()
+                body += payload
+                if len(body) == size:
+                    handler(body)
                     if tag % every == 0:
                         acks.append(_ACK.pack(1, 1, 13, (60 << 16) | 80, tag, multiple, 0xCE))
         if acks:

@@ -49,4 +49,4 @@ class SendAsync(Send):
 
 def consume(endpoint: Endpoint, prefetch: int, handler: Handler) -> None:
     """A Worker."""
-    Worker(endpoint.url, _queue(endpoint), lambda _message: handler(), prefetch=prefetch).run()
+    Worker(endpoint.url, _queue(endpoint), lambda message: handler(message.body), prefetch=prefetch).run()

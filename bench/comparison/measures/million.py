@@ -1,4 +1,4 @@
-"""A million tasks through one worker: does its memory grow? The queue is kept short, so it is not the broker's that does."""
+"""A million tasks through one worker: does its memory grow? The queue is kept short, for the broker's sake."""
 
 from ..bench import Bench
 from ..model import Contender, Figures, Setting
