@@ -54,9 +54,8 @@ def _panel(axis: Any, summary: Summary, measure: str, size: int, contenders: Seq
         places = [place + (offset - (len(settings) - 1) / 2) * height for place in range(len(names))]
         colours = [(_OURS if name.startswith("workqueue") else _COLOURS)[setting.queue_type] for name in names]
         bars = axis.barh(places, found, height, color=colours, label=setting.queue_type)
-        axis.bar_label(
-            bars, [f"{value:,.0f}" if value >= 100 else f"{value:.2f}" for value in found], padding=2, size=7
-        )
+        texts = [f"{value:,.0f}" if value >= 100 else f"{value:.2f}" for value in found]
+        axis.bar_label(bars, texts, padding=2, size=7)
     labels = [f"{each.name} (UNCONFIRMED)" if each.name.endswith("unconfirmed") else each.name for each in contenders]
     axis.set_yticks(range(len(names)), [label for label in labels if label.split()[0] in names])
     axis.invert_yaxis()

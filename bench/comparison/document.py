@@ -31,11 +31,8 @@ def heading(described: Mapping[str, object], repeats: int) -> str:
     assert isinstance(versions, dict)
     installed = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
     missing = [name for name, version in versions.items() if version is None]
-    lines = [
-        f"{broker['product']} {broker['version']}, Erlang {broker['erlang']}; Python {described['python']}, "
-        f"{described['cpus']} CPUs; medians of {repeats} interleaved repeats.",
-        f"{installed}.",
-    ]
+    where = f"{broker['product']} {broker['version']}, Erlang {broker['erlang']}; Python {described['python']}"
+    lines = [f"{where}, {described['cpus']} CPUs; {repeats} interleaved repeats.", f"{installed}."]
     if missing:
         lines.append(f"MISSING, since not installed: {', '.join(missing)}.")
     return "\n".join(lines)

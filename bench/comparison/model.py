@@ -44,8 +44,9 @@ class Contender:
     """One way to use one library."""
 
     name: str
-    how: str
-    """In a few words, for the reader of a table."""
+    publishes: str
+    """How, in a few words for the reader of a table."""
+    consumes: str
     distribution: str
     publisher: str
     """``module:attribute`` in ``contenders``."""

@@ -14,7 +14,8 @@ _CORE = "workqueue-guarantees"
 CONTENDERS = (
     Contender(
         name="raw-socket",
-        how="frames encoded beforehand, window of 1000; an ack each",
+        publishes="frames encoded beforehand, window of 1000",
+        consumes="an ack each",
         distribution="pika",  # encodes the frames
         publisher="raw_socket:Publisher",
         consumer="raw_socket:ack_each",
@@ -22,7 +23,8 @@ CONTENDERS = (
     ),
     Contender(
         name="raw-socket-multiple",
-        how="acks `multiple` every 100",
+        publishes="–",
+        consumes="acks `multiple` every 100",
         distribution="pika",
         publisher="raw_socket:Publisher",
         consumer="raw_socket:ack_multiple",
@@ -30,14 +32,16 @@ CONTENDERS = (
     ),
     Contender(
         name="pika-unconfirmed",
-        how="BlockingConnection as in the tutorial: UNCONFIRMED, for reference",
+        publishes="BlockingConnection as in the tutorial: UNCONFIRMED, for reference only",
+        consumes="–",
         distribution="pika",
         publisher="pika_blocking:Unconfirmed",
         measures=frozenset({"publish"}),
     ),
     Contender(
         name="pika-blocking",
-        how="BlockingConnection, a confirm each; callbacks",
+        publishes="BlockingConnection, a confirm each",
+        consumes="BlockingConnection, callback",
         distribution="pika",
         publisher="pika_blocking:Confirmed",
         consumer="pika_blocking:consume",
@@ -46,7 +50,8 @@ CONTENDERS = (
     ),
     Contender(
         name="pika-select",
-        how="SelectConnection, window of 1000; callbacks",
+        publishes="SelectConnection, window of 1000",
+        consumes="SelectConnection, callback",
         distribution="pika",
         publisher="pika_select:Publisher",
         consumer="pika_select:consume",
@@ -54,7 +59,8 @@ CONTENDERS = (
     ),
     Contender(
         name="aio-pika",
-        how="confirms, gathered by 500; callbacks",
+        publishes="gathered by 500",
+        consumes="callback",
         distribution="aio-pika",
         publisher="aio_pika:Publisher",
         consumer="aio_pika:consume",
@@ -62,7 +68,8 @@ CONTENDERS = (
     ),
     Contender(
         name="amqpstorm",
-        how="a confirm each; callbacks",
+        publishes="a confirm each",
+        consumes="callback",
         distribution="AMQPStorm",
         publisher="amqpstorm:Publisher",
         consumer="amqpstorm:consume",
@@ -71,7 +78,8 @@ CONTENDERS = (
     ),
     Contender(
         name="kombu",
-        how="confirm_publish, a confirm each; callbacks",
+        publishes="confirm_publish, a confirm each",
+        consumes="callback",
         distribution="kombu",
         publisher="kombu:Publisher",
         consumer="kombu:consume",
@@ -80,7 +88,8 @@ CONTENDERS = (
     ),
     Contender(
         name="dramatiq",
-        how="confirm_delivery; one worker thread",
+        publishes="confirm_delivery, a confirm each",
+        consumes="one worker thread",
         distribution="dramatiq",
         publisher="dramatiq:Publisher",
         consumer="dramatiq:consume",
@@ -90,7 +99,8 @@ CONTENDERS = (
     ),
     Contender(
         name="celery",
-        how="confirm_publish; acks_late, solo pool",
+        publishes="confirm_publish, a confirm each",
+        consumes="acks_late, solo pool",
         distribution="celery",
         publisher="celery:Publisher",
         consumer="celery:consume",
@@ -99,7 +109,8 @@ CONTENDERS = (
     ),
     Contender(
         name="workqueue",
-        how="send_async, window of 1000; Worker",
+        publishes="send_async, window of 1000",
+        consumes="Worker",
         distribution=_CORE,
         publisher="workqueue:SendAsync",
         consumer="workqueue:consume",
@@ -107,7 +118,8 @@ CONTENDERS = (
     ),
     Contender(
         name="workqueue-send",
-        how="send, one by one",
+        publishes="send, a confirm each",
+        consumes="–",
         distribution=_CORE,
         publisher="workqueue:Send",
         measures=frozenset({"publish", "memory"}),
@@ -119,7 +131,7 @@ CONTENDERS = (
 def versions() -> dict[str, str | None]:
     """The version of each distribution that is compared; None for what is not installed."""
     found: dict[str, str | None] = {}
-    for name in sorted({each.distribution for each in CONTENDERS}):
+    for name in sorted({each.distribution for each in CONTENDERS}, key=str.lower):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

@@ -24,6 +24,8 @@ class Cell:
     lowest: dict[str, float]
     highest: dict[str, float]
     errors: tuple[str, ...]
+    repeats: int
+    """Those that succeeded."""
 
     @property
     def ok(self) -> bool:
@@ -84,4 +86,5 @@ def _cell(samples: list[Sample]) -> Cell:
         lowest={name: min(each[name] for each in good) for name in names},
         highest={name: max(each[name] for each in good) for name in names},
         errors=tuple(each.error for each in samples if each.error is not None),
+        repeats=len(good),
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from .model import Contender
+from .model import Contender, Setting
 from .registry import REFERENCE
 from .summary import MAIN_FIGURE, Cell, Summary
 from .targets import judged, met
@@ -26,27 +26,28 @@ def tables(summary: Summary, contenders: Sequence[Contender]) -> str:
 
 def _measure(summary: Summary, measure: str, contenders: Sequence[Contender]) -> str:
     settings = summary.settings(measure)
-    rows = [["contender", *map(str, settings), "how"]]
+    rows = [["contender", *map(str, settings), *(["how"] if measure in _HOW else [])]]
     for each in contenders:
         if each.name in summary.contenders(measure):
             cells = [_text(summary, measure, setting, each.name) for setting in settings]
-            rows.append([each.name, *cells, each.how])
-    note = f"\n\n(n×) is relative to {REFERENCE}, ± half the distance between the extreme repeats."
+            rows.append([each.name, *cells, *([_HOW[measure](each)] if measure in _HOW else [])])
+    note = f"\n\nn× is relative to {REFERENCE}; ± is half the distance between the extreme repeats."
     return f"### {_TITLES[measure]}\n\n{markdown(rows)}{note if measure in ('publish', 'consume') else ''}"
 
 
-def _text(summary: Summary, measure: str, setting: object, name: str) -> str:
-    cell = summary.cell(measure, setting, name)  # type: ignore[arg-type]
+def _text(summary: Summary, measure: str, setting: Setting, name: str) -> str:
+    cell = summary.cell(measure, setting, name)
     if cell is None:
         return "–"
     if not cell.ok:
         return "FAILED"
-    ratio = summary.ratio(measure, setting, name, REFERENCE)  # type: ignore[arg-type]
+    ratio = summary.ratio(measure, setting, name, REFERENCE)
     return _FORMATS[measure](cell) + (f" ({ratio:.2f}×)" if ratio is not None and measure in _RATES else "")
 
 
 def _rate(cell: Cell) -> str:
-    return f"{cell.medians['per_second']:,.0f} ±{cell.spread('per_second'):.0%}"
+    spread = f" ±{cell.spread('per_second'):.0%}" if cell.repeats > 1 else ""
+    return f"{cell.medians['per_second']:,.0f}{spread}"
 
 
 def _memory(cell: Cell) -> str:
@@ -64,6 +65,11 @@ def _million(cell: Cell) -> str:
     return f"{grown}, {found['messages']:,.0f} tasks at {found['per_second']:,.0f}/s"
 
 
+_HOW: dict[str, Callable[[Contender], str]] = {
+    "publish": lambda contender: contender.publishes,
+    "consume": lambda contender: contender.consumes,
+    "redelivery": lambda contender: contender.consumes,
+}
 _RATES = ("publish", "consume")
 _FORMATS: dict[str, Callable[[Cell], str]] = {
     "publish": _rate,
@@ -85,9 +91,8 @@ def _targets(summary: Summary) -> str:
     for target, ratios in found:
         answers = [met(target, ratio) for ratio in ratios.values()]
         verdict = "unknown" if None in answers else "yes" if all(answers) else "NO"
-        rows.append(
-            [str(target), *(_answer(met(target, ratios.get(each)), ratios.get(each)) for each in settings), verdict]
-        )
+        cells = [_answer(met(target, ratios.get(each)), ratios.get(each)) for each in settings]
+        rows.append([str(target), *cells, verdict])
     return f"### Targets, from medians\n\n{markdown(rows)}"
 
 
@@ -115,7 +120,6 @@ def _failures(summary: Summary) -> str:
 def markdown(rows: Sequence[Sequence[str]]) -> str:
     """An aligned table; the first row is its head."""
     widths = [max(3, *(len(row[column]) for row in rows)) for column in range(len(rows[0]))]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
-    ]
-    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+    padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
+    lines = [f"| {' | '.join(row)} |" for row in padded]
+    return "\n".join([lines[0], f"|{'|'.join('-' * (width + 2) for width in widths)}|", *lines[1:]])
