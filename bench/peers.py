@@ -15,7 +15,7 @@ measures:
 The machine should have nothing else to do. The peers come with `pip install --group bench`; one that is not installed
 is named as missing. Progress goes to stderr, the tables to stdout.
 
-exit code: 0 if every target that was measured is met, 1 if one is not, 2 if a contender failed
+exit code: 0 if every target that was measured is met, 1 if one is not, 2 if a contender failed or it was interrupted
 """
 
 import argparse
@@ -114,7 +114,8 @@ def main() -> int:
             run(Bench(broker.url, Capability.KILL not in broker.capabilities, extent), plan, on_sample)
         except KeyboardInterrupt:
             say(f"interrupted after {len(samples)} of {len(plan)}; what follows is a part")
-    return report(options, described, samples)
+    code = report(options, described, samples)
+    return code if len(samples) == len(plan) else 2
 
 
 def report(options: argparse.Namespace, described: dict[str, object], samples: list[Sample]) -> int:

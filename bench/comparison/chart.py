@@ -34,13 +34,12 @@ def draw(summary: Summary, contenders: Sequence[Contender], title: str, path: Pa
         return
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(8 * columns, 4.6 * rows), squeeze=False)
+    figure, axes = plt.subplots(rows, columns, figsize=(8 * columns, 4.6 * rows), squeeze=False, layout="constrained")
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
     for axis, (measure, size) in zip(axes.flat, panels, strict=False):
         _panel(axis, summary, measure, size, contenders)
     figure.suptitle(title)
-    figure.tight_layout()
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
     plt.close(figure)
 

@@ -2,12 +2,9 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from pika.exceptions import AMQPError
-
 from .bench import Bench
 from .measures import FIRST_SIZE, MEASURES, ONCE
 from .model import Contender, QueueType, Sample, Setting
-from .process import ContenderError
 
 Turn = tuple[str, Setting, Contender, int]
 """Measure, setting, contender, repeat."""
@@ -36,6 +33,6 @@ def run(bench: Bench, plan: Sequence[Turn], on_sample: Callable[[int, Sample], N
     for number, (measure, setting, contender, repeat) in enumerate(plan, 1):
         try:
             sample = Sample(measure, setting, contender.name, repeat, MEASURES[measure](bench, contender, setting))
-        except (ContenderError, AMQPError, OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the results of an hour shall not be lost
             sample = Sample(measure, setting, contender.name, repeat, {}, f"{type(error).__name__}: {error}")
         on_sample(number, sample)

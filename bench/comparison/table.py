@@ -31,7 +31,7 @@ def _measure(summary: Summary, measure: str, contenders: Sequence[Contender]) ->
         if each.name in summary.contenders(measure):
             cells = [_text(summary, measure, setting, each.name) for setting in settings]
             rows.append([each.name, *cells, *([_HOW[measure](each)] if measure in _HOW else [])])
-    note = f"\n\nn× is relative to {REFERENCE}; ± is half the distance between the extreme repeats."
+    note = f"\n\nn× is relative to {REFERENCE}, ± half the distance between the extreme repeats."
     return f"### {_TITLES[measure]}\n\n{markdown(rows)}{note if measure in ('publish', 'consume') else ''}"
 
 

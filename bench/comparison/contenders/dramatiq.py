@@ -1,6 +1,7 @@
 """Dramatiq on RabbitMQ. A body is the argument of an actor, inside Dramatiq's JSON."""
 
 import threading
+from typing import Any
 
 import dramatiq
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
@@ -23,14 +24,16 @@ class _Broker(RabbitmqBroker):
         return {**super()._build_queue_arguments(queue_name), **self._extra}
 
 
+def _actor(broker: _Broker, endpoint: Endpoint, handler: Handler) -> Any:
+    return dramatiq.actor(actor_name="task", queue_name=endpoint.queue, broker=broker)(handler)
+
+
 class Publisher:
     """With ``confirm_delivery``, each send waits for its confirm."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._broker = _Broker(endpoint)
-        self._actor = dramatiq.actor(
-            lambda _body: None, actor_name="task", queue_name=endpoint.queue, broker=self._broker
-        )
+        self._actor = _actor(self._broker, endpoint, lambda _body: None)
 
     def publish(self, body: bytes, count: int) -> None:
         """Send the actor its message; each is confirmed when its call returns."""
@@ -46,7 +49,7 @@ class Publisher:
 def consume(endpoint: Endpoint, prefetch: int, handler: Handler) -> None:
     """An actor on one worker thread."""
     broker = _Broker(endpoint)
-    dramatiq.actor(handler, actor_name="task", queue_name=endpoint.queue, broker=broker)
+    _actor(broker, endpoint, handler)
     worker = Worker(broker, worker_threads=THREADS)
     worker.queue_prefetch = prefetch  # else an environment variable would have to be set before the import
     worker.start()
