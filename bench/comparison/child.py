@@ -5,6 +5,7 @@ until it is killed; ``tell`` in its job says of which calls of the handler it te
 """
 
 import importlib
+import itertools
 import json
 import os
 import resource
@@ -65,14 +66,15 @@ def handler(voice: Voice, tell: dict[str, int]) -> Handler:
     * ``each``: tell of each call; if it is 2, return only when the parent says so.
     * ``every``: tell the memory that is resident at every so many calls.
     """
-    calls = first = 0
+    calls = itertools.count(1)  # threads may share it
+    first = 0
 
     def span(_body: bytes | str) -> None:
-        nonlocal calls, first
-        calls += 1
-        if calls == 1:
+        nonlocal first
+        call = next(calls)
+        if call == 1:
             first = time.monotonic_ns()
-        elif calls == tell["span"]:
+        elif call == tell["span"]:
             voice.tell(first=first, last=time.monotonic_ns(), peak=peak_memory())
 
     def each(body: bytes | str) -> None:
@@ -81,10 +83,9 @@ def handler(voice: Voice, tell: dict[str, int]) -> Handler:
             sys.stdin.readline()
 
     def every(_body: bytes | str) -> None:
-        nonlocal calls
-        calls += 1
-        if calls % tell["every"] == 0:
-            voice.tell(at=time.monotonic_ns(), calls=calls, resident=_status("VmRSS:"), peak=peak_memory())
+        call = next(calls)
+        if call % tell["every"] == 0:
+            voice.tell(at=time.monotonic_ns(), calls=call, resident=_status("VmRSS:"), peak=peak_memory())
 
     return span if "span" in tell else each if "each" in tell else every
 

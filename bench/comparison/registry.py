@@ -89,7 +89,7 @@ CONTENDERS = (
     Contender(
         name="dramatiq",
         publishes="confirm_delivery, a confirm each",
-        consumes="one worker thread",
+        consumes="actor, 8 threads (its default)",
         distribution="dramatiq",
         publisher="dramatiq:Publisher",
         consumer="dramatiq:consume",
