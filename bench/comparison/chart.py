@@ -49,12 +49,11 @@ def _panel(axis: Any, summary: Summary, measure: str, size: int, contenders: Seq
     settings = [each for each in summary.settings(measure) if each.size == size]
     height = 0.8 / len(settings)
     for offset, setting in enumerate(settings):
-        found = [summary.median(measure, setting, name) or 0.0 for name in names]
+        found = [summary.median(measure, setting, name) for name in names]
         places = [place + (offset - (len(settings) - 1) / 2) * height for place in range(len(names))]
         colours = [(_OURS if name.startswith("workqueue") else _COLOURS)[setting.queue_type] for name in names]
-        bars = axis.barh(places, found, height, color=colours, label=setting.queue_type)
-        texts = [f"{value:,.0f}" if value >= 100 else f"{value:.2f}" for value in found]
-        axis.bar_label(bars, texts, padding=2, size=7)
+        bars = axis.barh(places, [value or 0.0 for value in found], height, color=colours, label=setting.queue_type)
+        axis.bar_label(bars, [_text(value) for value in found], padding=2, size=7)
     labels = [f"{each.name} (UNCONFIRMED)" if each.name.endswith("unconfirmed") else each.name for each in contenders]
     axis.set_yticks(range(len(names)), [label for label in labels if label.split()[0] in names])
     axis.invert_yaxis()
@@ -62,3 +61,7 @@ def _panel(axis: Any, summary: Summary, measure: str, size: int, contenders: Seq
     label = str(settings[0]).removeprefix(f"{settings[0].queue_type} ")
     axis.set_title(f"{_PANELS[measure]}, {label} (of each pair: {', '.join(s.queue_type for s in settings)})", size=9)
     axis.spines[["top", "right"]].set_visible(False)
+
+
+def _text(value: float | None) -> str:
+    return "failed" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.2f}"

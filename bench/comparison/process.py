@@ -99,9 +99,11 @@ class Process:
         os.close(self._input)
         self._input = -1
         try:
-            self._child.wait(self._timeout)
+            status = self._child.wait(self._timeout)
         except TimeoutError:
             raise ContenderError("it did not end") from None
+        if status:
+            raise ContenderError(f"it ended with {status}: {self._last_words()}")
 
     def kill(self) -> None:
         """Send it SIGKILL."""

@@ -1,5 +1,6 @@
 """Results as tables in Markdown, which are aligned so that a terminal shows them well, too."""
 
+import collections
 from collections.abc import Callable, Sequence
 
 from .model import Contender, Setting
@@ -113,7 +114,8 @@ def _came_back(summary: Summary) -> str:
 
 
 def _failures(summary: Summary) -> str:
-    lines = [f"* {measure}, {setting}, {name}: {error}" for measure, setting, name, error in summary.failures()]
+    times = collections.Counter(summary.failures())
+    lines = [f"* {measure}, {setting}, {name}: {error} ({n}×)" for (measure, setting, name, error), n in times.items()]
     return "\n".join(["### Failed", "", *lines]) if lines else ""
 
 
