@@ -32,10 +32,8 @@ def heading(described: Mapping[str, object], repeats: int) -> str:
     installed = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
     missing = [name for name, version in versions.items() if version is None]
     where = f"{broker['product']} {broker['version']}, Erlang {broker['erlang']}; Python {described['python']}"
-    lines = [
-        f"{where}, {described['cpus']} CPUs; medians of {repeats} interleaved repeats (one of memory, redelivery, million).",
-        f"{installed}.",
-    ]
+    taken = f"medians of {repeats} interleaved repeats (one of memory, redelivery and million)"
+    lines = [f"{where}, {described['cpus']} CPUs; {taken}.", f"{installed}."]
     if missing:
         lines.append(f"MISSING, since not installed: {', '.join(missing)}.")
     return "\n".join(lines)
