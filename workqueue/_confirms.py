@@ -112,12 +112,10 @@ class ConfirmWindow:
                 break
             if not publish.given_up:
                 publish.given_up = True
-                settled.append(
-                    (publish, OutcomeUnknown(f"not confirmed in time; {why}", message_id=publish.message_id))
-                )
+                settled.append((publish, OutcomeUnknown(f"not confirmed {why}", message_id=publish.message_id)))
         while self._unsent and self._unsent[0].deadline <= now:
             publish = self._unsent.popleft()
-            settled += self._settle(publish, NotSent(f"not sent in time; {why}", message_id=publish.message_id))
+            settled += self._settle(publish, NotSent(f"not sent {why}", message_id=publish.message_id))
         return settled
 
     def next_deadline(self) -> float | None:

@@ -97,7 +97,7 @@ def _send_twice(made: Made) -> None:
 
 
 def _close_without_waiting(made: Made) -> None:
-    def close(session: _Session, _: float) -> None:
+    def close(session: _Session) -> None:
         made()
         session.link.close()
 
