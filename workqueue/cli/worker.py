@@ -7,6 +7,7 @@ import time
 import click
 
 from workqueue.cli._options import queue_option, queue_type_option, url_option, with_queue
+from workqueue.events import Event, Subscribed
 from workqueue.message import Message
 from workqueue.queue import Queue, QueueType
 from workqueue.worker import Worker
@@ -55,11 +56,12 @@ def command(url: str, queue: str, queue_type: QueueType | None, prefetch: int, d
         time.sleep(message.body.count(b".") * dot)
         _say(" [x] Done")
 
-    def ready() -> None:
-        _say(" [*] Waiting for messages. To exit press CTRL+C")
+    def hear(event: Event) -> None:
+        if isinstance(event, Subscribed):
+            _say(" [*] Waiting for messages. To exit press CTRL+C")
 
     def work(declared: Queue) -> None:
-        Worker(url, declared, handle, prefetch=prefetch, on_ready=ready).run()
+        Worker(url, declared, handle, prefetch=prefetch, observer=hear).run()
 
     with_queue(queue, queue_type, work)
 
