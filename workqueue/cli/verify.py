@@ -51,6 +51,13 @@ _CUT_SHORT = "the run was cut short"
     help="Put a liar (`workqueue liar` lists them) between the specs and the brokers; honest must change nothing.",
 )
 @click.option(
+    "--worker",
+    type=click.Choice(["tutorial", "core"]),
+    default="tutorial",
+    show_default=True,
+    help="What the specs' workers are: the tutorial's program, or this project's Worker where it can play them.",
+)
+@click.option(
     "--broker-setting",
     "broker_settings",
     multiple=True,
@@ -76,6 +83,7 @@ def command(
     json_path: Path | None,
     prove: bool,
     behind: str | None,
+    worker: str,
     broker_settings: tuple[str, ...],
     broker_restart_command: str | None,
     jobs: int | None,
@@ -132,6 +140,7 @@ def command(
                 whole=not chapters and not slugs,
                 broker_settings=broker_settings,
                 behind=behind,
+                worker=worker,
             )
         complete = True
     except conductor.NoBroker as error:

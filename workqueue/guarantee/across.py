@@ -146,9 +146,18 @@ def _wait_until_settled(stages: Sequence[Stage]) -> None:
     barrier("the queues have been there for a while", lambda: time.monotonic() - latest > SETTLED)
 
 
-def scene_of(function: Any, broker: Broker, queue_type: str, *, at_once: bool, liar: Caught | None = None) -> Scene:
+def scene_of(
+    function: Any,
+    broker: Broker,
+    queue_type: str,
+    *,
+    at_once: bool,
+    liar: Caught | None = None,
+    core_works: bool = False,
+) -> Scene:
     """A scene for a spec declared with ``across=``, not yet prepared; behind a liar, if it is one for a proof."""
     resources = contextlib.ExitStack()
     seen = resources.enter_context(behind(broker, liar))
-    stage = Stage(seen, queue_type, Evidence(), mutant=None if liar is None else liar.mutant)
+    mutant = None if liar is None else liar.mutant
+    stage = Stage(seen, queue_type, Evidence(), mutant=mutant, core_works=core_works)
     return Scene(function.workqueue_generator, stage, resources, at_once=at_once)

@@ -49,6 +49,11 @@ class Options:
     dot: float = 0.05
     consumer_arguments: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def mistaken(self) -> bool:
+        """Whether it is to do something that the project's own core never does."""
+        return self.auto_ack or self.forget_ack or bool(self.consumer_arguments)
+
 
 def say(event: str, **details: object) -> None:
     """Tell the owner; one write, so that a SIGKILL leaves no half line behind."""

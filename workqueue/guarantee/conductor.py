@@ -120,18 +120,21 @@ def conduct(
     whole: bool = True,
     broker_settings: Sequence[str] = (),
     behind: str | None = None,
+    worker: str = "tutorial",
 ) -> None:
     """Run the groups, at most ``jobs`` at a time, and fill in their cells; calls the listener for each.
 
     :param whole: whether the groups that are not split run all specs that there are.
     :param broker_settings: lines of rabbitmq.conf for every broker, ``KEY=VALUE``.
     :param behind: the liar to put between the specs and every broker.
+    :param worker: what the specs' workers are, ``tutorial`` or ``core``.
     :raises NoBroker: as soon as no group can have its broker.
     """
     folder = get_warden().directory("wq-verify-")
     options = [f"--broker-setting={line}" for line in broker_settings]
     options += [f"--broker-restart-command={restart_command}"] if restart_command else []
     options += [f"--behind={behind}"] if behind else []
+    options += [f"--worker={worker}"]
     waiting = [
         _Run(group, folder / f"{number}", options + ([] if whole and not group.proves else _selection(group)))
         for number, group in enumerate(groups)

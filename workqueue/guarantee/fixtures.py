@@ -83,6 +83,7 @@ def workqueue_stage(
     from workqueue.guarantee.catalogue import of
     from workqueue.guarantee.evidence import Evidence
     from workqueue.guarantee.lying import behind, limited
+    from workqueue.guarantee.settings import Settings
     from workqueue.guarantee.stage import Stage
 
     request.node.stash[BROKER] = workqueue_broker
@@ -90,7 +91,8 @@ def workqueue_stage(
         _require(workqueue_broker, entry.needs)
     with behind(workqueue_broker, workqueue_liar) as broker, limited(broker):
         mutant = None if workqueue_liar is None else workqueue_liar.mutant
-        stage = Stage(broker, workqueue_queue_type, Evidence(), mutant=mutant)
+        core_works = Settings.of(request.config).core_works
+        stage = Stage(broker, workqueue_queue_type, Evidence(), mutant=mutant, core_works=core_works)
         _tell_the_report(request, stage)
         yield stage
         stage.close()
@@ -152,6 +154,7 @@ def _require(broker: "Broker", needs: Sequence[str]) -> None:
 def _waiting_for_the_same(request: pytest.FixtureRequest, broker: "Broker", fault: str) -> dict[str, "Scene"]:
     from workqueue.guarantee.across import scene_of
     from workqueue.guarantee.catalogue import of
+    from workqueue.guarantee.settings import Settings
 
     mine = request.node.callspec.params["workqueue_broker"]
     scenes = {}
@@ -167,6 +170,7 @@ def _waiting_for_the_same(request: pytest.FixtureRequest, broker: "Broker", faul
                 str(params["workqueue_queue_type"]),
                 at_once=bool(at_once),
                 liar=params.get("workqueue_liar"),
+                core_works=Settings.of(request.config).core_works,
             )
     return scenes
 

@@ -21,6 +21,7 @@ class Settings:
     :param broker_settings: lines of rabbitmq.conf for the brokers that are started, ``KEY=VALUE``.
     :param restart_command: what restarts a broker that is not ours, as one line.
     :param behind: the liar that stands between the specs and the brokers.
+    :param core_works: whether the specs' workers are played by the project's own core.
     :param prove: whether to run each spec under its liars, instead of as it is.
     :param events: the file that gets the run as JSON lines, or None.
     """
@@ -33,6 +34,7 @@ class Settings:
     broker_settings: tuple[str, ...]
     restart_command: str | None
     behind: str | None
+    core_works: bool
     prove: bool
     events: str | None
 
@@ -54,6 +56,7 @@ class Settings:
             broker_settings=tuple(option.workqueue_broker_setting or config.getini("workqueue_broker_setting")),
             restart_command=option.workqueue_restart_command or config.getini("workqueue_broker_restart_command"),
             behind=option.workqueue_behind,
+            core_works=option.workqueue_worker == "core",
             prove=option.workqueue_prove,
             events=option.workqueue_events,
         )
@@ -110,6 +113,13 @@ def add_options(parser: pytest.Parser) -> None:
         dest="workqueue_behind",
         metavar="LIAR",
         help="put a liar (`workqueue liar` lists them) between all specs and the brokers; honest must change nothing",
+    )
+    group.addoption(
+        "--worker",
+        dest="workqueue_worker",
+        choices=("tutorial", "core"),
+        default="tutorial",
+        help="what the specs' workers are: the tutorial's program (default), or workqueue.Worker",
     )
     group.addoption(
         "--prove",

@@ -37,7 +37,15 @@ from workqueue.wire.proxy import Proxy
 class Stage:
     """What a spec has to work with. The parameters of a spec are the names of what is public here."""
 
-    def __init__(self, broker: Broker, queue_type: str, evidence: Evidence, *, mutant: str | None = None) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        queue_type: str,
+        evidence: Evidence,
+        *,
+        mutant: str | None = None,
+        core_works: bool = False,
+    ) -> None:
         self.broker = broker
         self.queue_type = queue_type
         self.evidence = evidence
@@ -48,6 +56,7 @@ class Stage:
         self._cast = 0
         #: The mistake, one of `workqueue.guarantee.mutants.MUTANTS`, that the core has in all that is started here.
         self.mutant = mutant
+        self._core_works = core_works  # whether workers are played by the project's own core
         #: When the latest queue was declared: a :func:`time.monotonic` reading.
         self.declared_at = 0.0
 
@@ -173,7 +182,8 @@ class Stage:
         for _ in range(count):
             self._cast += 1
             work = Options(queue=(queue or self.queue).name, **options)
-            worker = Worker(f"worker {self._cast}", url, work, get_warden(), self.evidence, self.history)
+            name = f"worker {self._cast}"
+            worker = Worker(name, url, work, get_warden(), self.evidence, self.history, core=self._core_works)
             self._resources.callback(worker.dispose)
             started.append(worker)
         for worker in started:

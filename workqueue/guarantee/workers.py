@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from workqueue.guarantee import actor, core_actor
 from workqueue.guarantee.actor import URL_VARIABLE, Options
 from workqueue.guarantee.evidence import Evidence
 from workqueue.guarantee.history import History, Kind
@@ -29,15 +30,27 @@ class Received:
 
 
 class Worker(Program):
-    """A worker in a process of its own (see `workqueue.guarantee.actor`)."""
+    """A worker in a process of its own: the tutorial's (see `workqueue.guarantee.actor`), or the core's.
+
+    :param core: have it played by the project's own core, unless it is to do what that never does.
+    """
 
     def __init__(
-        self, name: str, url: str, options: Options, warden: Warden, evidence: Evidence, history: History
+        self,
+        name: str,
+        url: str,
+        options: Options,
+        warden: Warden,
+        evidence: Evidence,
+        history: History,
+        *,
+        core: bool = False,
     ) -> None:
         self.options = options
         self._history = history
         self._events: list[dict[str, Any]] = []
-        argv = ["-m", "workqueue.guarantee.actor", json.dumps(dataclasses.asdict(options))]
+        program = core_actor if core and not options.mistaken else actor
+        argv = ["-m", program.__name__, json.dumps(dataclasses.asdict(options))]
         super().__init__(name, argv, {URL_VARIABLE: url}, warden, evidence)
 
     def __repr__(self) -> str:
