@@ -16,7 +16,7 @@ import pika
 import pika.data
 from pika.adapters.select_connection import IOLoop, SelectConnection
 from pika.channel import Channel
-from pika.exceptions import AMQPError, ChannelClosedByBroker, StreamLostError
+from pika.exceptions import AMQPError, ChannelClosedByBroker, InvalidFrameError, StreamLostError
 from pika.frame import Method, decode_frame
 from pika.spec import Basic, BasicProperties
 
@@ -77,8 +77,10 @@ class _Connection(SelectConnection):
         while len(buffer) - start > _frames.FRAME_OVERHEAD - 1 and not self.is_closed:
             kind, channel, size = _frames.frame.unpack_from(buffer, start)
             end = start + size + _frames.FRAME_OVERHEAD
-            if kind > _frames.HEARTBEAT:  # "AMQP": another protocol version
-                end = len(buffer)
+            if kind > _frames.HEARTBEAT:
+                if not buffer.startswith(b"AMQP", start):
+                    raise InvalidFrameError("what answers there is no AMQP broker")
+                end = len(buffer)  # a broker of another version, which closes after it
             elif end > len(buffer):
                 break
             route = self.routes.get(channel)
