@@ -38,7 +38,7 @@ def plain_properties(message_id: str, *, persistent: bool) -> bytes:
 
 def read_plain_properties(properties: bytes) -> str | None:
     """The message id, if these are such properties; None if there are others, and a real decoder has to read them."""
-    if properties[:2] != b"\x10\x80":
+    if properties[:2] != b"\x10\x80" or len(properties) < 4:
         return None
     return properties[4 : 4 + properties[3]].decode()
 

@@ -358,6 +358,8 @@ def read_properties(properties: bytes) -> tuple[str | None, Mapping[str, object]
     if message_id is not None:
         return message_id, {}
     described = _decoded(properties)
+    if isinstance(described.message_id, bytes):  # what pika makes of one that is no UTF-8
+        raise ValueError(f"its message id cannot be decoded: {described.message_id!r}")
     return described.message_id, described.headers or {}
 
 
