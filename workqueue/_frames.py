@@ -31,8 +31,10 @@ _settlement = struct.Struct(">BHLHHQBB")
 
 
 def plain_properties(message_id: str, *, persistent: bool) -> bytes:
-    """Encode the properties of a message that has no others."""
+    """Encode the properties of a message that has no others. Raises ValueError if its id is too long."""
     encoded = message_id.encode()
+    if len(encoded) > 255:
+        raise ValueError(f"a message id has at most 255 bytes: {message_id!r}")
     return struct.pack(">HBB", _PLAIN, 2 if persistent else 1, len(encoded)) + encoded
 
 

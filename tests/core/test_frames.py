@@ -105,6 +105,13 @@ def test_a_settlement_is_what_pika_would_have_written(written, method):
     assert written == pika_frame.Method(7, method).marshal()
 
 
+@pytest.mark.parametrize("message_id", ["x" * 256, "é" * 128])
+def test_a_message_id_has_at_most_255_bytes(message_id):
+    with pytest.raises(ValueError, match=f"^a message id has at most 255 bytes: '{message_id}'$"):
+        _frames.plain_properties(message_id, persistent=True)
+    assert _frames.read_plain_properties(_frames.plain_properties(message_id[1:], persistent=True)) == message_id[1:]
+
+
 @pytest.mark.parametrize(
     "properties",
     [
