@@ -121,7 +121,7 @@ class Producer:
         with self._connecting:
             session = self._session
         if session is not None:
-            session.close(self._confirm_timeout)
+            session.close()
 
     def _deliver(self, queue: Queue | str, body: bytes, message_id: str, properties: bytes, retry: int) -> None:
         backoff = Backoff()
@@ -148,7 +148,7 @@ class Producer:
         if isinstance(queue, Queue):
             session.declare(queue)
         publish = Publish(name, message_id, properties, body, _Confirmation())
-        session.publish(publish, self._confirm_timeout)
+        session.publish(publish)
         return publish.future
 
     def _connected(self) -> "_Session":
@@ -159,7 +159,9 @@ class Producer:
             if self._closed.is_set():
                 raise Closed("the producer was closed")
             if self._session is None or self._session.link.failure is not None:
-                self._session = _Session(self._url, self._window, self._tell, self._closed.is_set)
+                self._session = _Session(
+                    self._url, self._window, self._confirm_timeout, self._tell, self._closed.is_set
+                )
             return self._session
 
 
@@ -173,7 +175,8 @@ class _Confirmation(Future[None]):
 class _Session:
     """One connection of a producer, from its opening to its loss, with every message that was given to it."""
 
-    def __init__(self, url: str, window: int, tell: Teller, abandoned: Callable[[], bool]) -> None:
+    def __init__(self, url: str, window: int, timeout: float, tell: Teller, abandoned: Callable[[], bool]) -> None:
+        self._timeout = timeout
         self._tell = tell
         self._window = ConfirmWindow(window)
         self._declared: set[Queue] = set()
@@ -209,27 +212,27 @@ class _Session:
             self.link.declare(queue)
             self._declared.add(queue)
 
-    def publish(self, publish: Publish, timeout: float) -> None:
+    def publish(self, publish: Publish) -> None:
         size = len(publish.body)
         with self._changed:
             if not self._window.has_room(size):
                 self.forbid_waiting_for_itself()
-                self._changed.wait_for(lambda: self._lost is not None or self._window.has_room(size), timeout)
+                self._changed.wait_for(lambda: self._lost is not None or self._window.has_room(size), self._timeout)
             if self._lost is not None:
                 raise NotSent(f"not sent: {self._lost}", message_id=publish.message_id) from self._lost
             if not self._window.has_room(size):
-                problem = f"not sent: no room in the window for {timeout:g} s; {self.state}"
+                problem = f"not sent: no room in the window for {self._timeout:g} s; {self.state}"
                 raise NotSent(problem, message_id=publish.message_id)
             publish.started = time.monotonic()
-            publish.deadline = publish.started + timeout
+            publish.deadline = publish.started + self._timeout
             first = self._window.reserve(publish)
         if first:  # one wake-up of the I/O thread for a burst of messages
             self.link.call_soon(self._flush)
 
-    def close(self, timeout: float) -> None:
+    def close(self) -> None:
         if not self.link.in_io_thread:
             with self._changed:
-                self._changed.wait_for(lambda: self._lost is not None or not len(self._window), timeout)
+                self._changed.wait_for(lambda: self._lost is not None or not len(self._window), self._timeout)
         self.link.close()
 
     # In the I/O thread:
@@ -255,7 +258,7 @@ class _Session:
 
     def _on_deadline(self) -> None:
         self._timing = False
-        self._settle(lambda: self._window.expired(time.monotonic(), self.state))
+        self._settle(lambda: self._window.expired(time.monotonic(), f"within {self._timeout:g} s; {self.state}"))
         self._watch_deadlines()
 
     def _on_open(self) -> None:
