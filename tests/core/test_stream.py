@@ -17,6 +17,7 @@ def connection():
     connection.connection_state = connection.CONNECTION_OPEN
     connection._frame_buffer = b""
     connection.bytes_received = 0
+    connection._transport = None
     connection.routed, connection.processed = [], []
     connection._process_frame = connection.processed.append
 
