@@ -4,7 +4,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from workqueue import NotSent, OutcomeUnknown, Refused
+from workqueue import NotSent, OutcomeUnknown, Refused, Unroutable
 from workqueue._confirms import ConfirmWindow, Publish
 
 # As RabbitMQ 3.8 to 4.3 say it.
@@ -45,11 +45,11 @@ def test_nothing_is_given_up_before_its_time():
 def test_what_was_sent_and_not_answered_in_time_is_unknown_once_and_says_why():
     window = a_window_with(0, 0, 0)
 
-    [(publish, error), (other, _)] = window.expired(2.0, "connected, 3 of 100 unconfirmed")
+    [(publish, error), (other, _)] = window.expired(2.0, "within 2 s; connected, 3 of 100 unconfirmed")
 
     assert (publish.message_id, other.message_id) == ("m1", "m2")
     assert type(error) is OutcomeUnknown
-    assert str(error) == "not confirmed in time; connected, 3 of 100 unconfirmed"
+    assert str(error) == "not confirmed within 2 s; connected, 3 of 100 unconfirmed"
     assert error.message_id == "m1"
     assert window.expired(2.0, "") == []
     assert outcomes(window.expired(9.0, "")) == [("m3", OutcomeUnknown)]
@@ -58,11 +58,11 @@ def test_what_was_sent_and_not_answered_in_time_is_unknown_once_and_says_why():
 def test_what_was_not_sent_in_time_never_will_be_and_says_why():
     window = a_window_with(waiting=["w1", "w2", "w3"])
 
-    [(publish, error), (other, _)] = window.expired(2.0, "blocked (low on memory)")
+    [(publish, error), (other, _)] = window.expired(2.0, "within 2 s; blocked (low on memory)")
 
     assert (publish.message_id, other.message_id) == ("w1", "w2")
     assert type(error) is NotSent
-    assert str(error) == "not sent in time; blocked (low on memory)"
+    assert str(error) == "not sent within 2 s; blocked (low on memory)"
     assert error.message_id == "w1"
     assert len(window) == 1
     assert ids(window.take()) == ["w3"]
@@ -85,9 +85,46 @@ def test_what_is_given_up_keeps_its_place_until_the_broker_answers():
     assert not window.has_room(0)
     assert window.confirmed(1, multiple=False, is_ack=True) == []
     assert len(window) == 1
-    with pytest.raises(ValueError, match="'m2' is on its way"):
-        window.reserve(a_publish("m2"))
+    assert window.has_room(0)
+
+
+def test_what_is_given_up_can_be_sent_again_under_its_id_once():
+    window = a_window_with(0)
+    window.expired(1.0, "")
+
     window.reserve(a_publish("m1", deadline=2.0))
+
+    assert len(window) == 2
+    with pytest.raises(ValueError, match="'m1' is on its way already"):
+        window.reserve(a_publish("m1"))
+    window.take()
+    assert window.confirmed(1, multiple=False, is_ack=True) == []
+    with pytest.raises(ValueError, match="'m1' is on its way already"):
+        window.reserve(a_publish("m1"))
+    assert outcomes(window.confirmed(2, multiple=False, is_ack=True)) == [("m1", None)]
+    window.reserve(a_publish("m1"))
+
+
+def test_of_two_with_one_id_the_later_one_counts_as_returned_since_the_other_has_had_its_fate():
+    window = a_window_with(0)
+    window.expired(1.0, "")
+    window.reserve(a_publish("m1", deadline=2.0))
+    window.take()
+
+    window.returned("m1", "312 NO_ROUTE")
+
+    assert outcomes(window.confirmed(2, multiple=True, is_ack=True)) == [("m1", Unroutable)]
+
+
+def test_what_waits_has_not_been_returned_but_its_namesake_has():
+    window = a_window_with(0)
+    window.expired(1.0, "")
+    window.reserve(a_publish("m1", deadline=2.0))
+
+    window.returned("m1", "312 NO_ROUTE")
+
+    window.take()
+    assert outcomes(window.confirmed(2, multiple=True, is_ack=True)) == [("m1", None)]
 
 
 @pytest.mark.parametrize(
