@@ -129,9 +129,12 @@ def test_properties_that_are_not_plain_are_left_to_pika(properties):
     assert _frames.read_plain_properties(b"".join(properties.encode())) is None
 
 
-def test_a_message_is_there_once_its_last_frame_is():
+@pytest.mark.parametrize("pieces", [1, 2, 3, 6])
+def test_a_message_is_there_once_its_last_frame_is(pieces):
     deliveries = _frames.Deliveries()
-    method, header, *bodies, last = a_delivery(7, b"a body in some pieces")
+    sent = b"a body in some pieces"[: 4 * pieces - 3]
+    method, header, *bodies, last = a_delivery(7, sent)
+    assert len(bodies) == pieces - 1
 
     for kind, payload in (method, header, *bodies):
         assert deliveries.takes(kind, payload)
@@ -139,7 +142,7 @@ def test_a_message_is_there_once_its_last_frame_is():
     assert deliveries.takes(*last)
     tag, redelivered, properties, body = deliveries.read(*last)
 
-    assert (tag, redelivered, body) == (7, False, b"a body in some pieces")
+    assert (tag, redelivered, body) == (7, False, sent)
     assert properties == b"".join(BasicProperties(delivery_mode=2, message_id="m7").encode())
 
 
@@ -147,9 +150,26 @@ def test_a_message_without_a_body_is_there_with_its_header_and_nothing_of_it_sta
     deliveries = _frames.Deliveries()
     first, second = a_delivery(1, b"", redelivered=True), a_delivery(2, b"body")
 
-    assert [deliveries.read(*each) for each in first][-1][::3] == (1, b"")
+    assert [deliveries.read(*each) for each in first][-1] == (1, True, first[1][1][12:], b"")
     assert not deliveries.takes(*first[-1]), "a header that follows no delivery"
     assert [deliveries.read(*each) for each in second][-1] == (2, False, second[1][1][12:], b"body")
+
+
+def test_what_follows_plain_properties_is_no_part_of_the_id():
+    more = PROPERTIES + b"more"
+
+    assert _frames.read_plain_properties(more) == BasicProperties().decode(more).message_id == "m1"
+
+
+@pytest.mark.parametrize("size", [2**power for power in range(0, 64, 8)])
+def test_a_message_is_not_there_before_all_that_its_header_announces(size):
+    deliveries = _frames.Deliveries()
+    method, _ = a_delivery(1, b"")
+    [header] = payloads(pika_frame.Header(1, size, BasicProperties()))
+
+    deliveries.read(*method)
+
+    assert deliveries.read(*header) is None
 
 
 def test_the_content_of_another_method_is_not_taken():
