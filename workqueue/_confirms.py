@@ -78,6 +78,8 @@ class ConfirmWindow:
         """The messages to write to the channel now, all of them, in this order."""
         taken = list(self._unsent)
         self._unsent.clear()
+        for publish in taken:
+            publish.returned = None  # if it was, that was a namesake
         self._by_tag.update(zip(itertools.count(self._last_tag + 1), taken, strict=False))
         self._last_tag += len(taken)
         return taken

@@ -31,14 +31,16 @@ _settlement = struct.Struct(">BHLHHQBB")
 
 
 def plain_properties(message_id: str, *, persistent: bool) -> bytes:
-    """Encode the properties of a message that has no others."""
+    """Encode the properties of a message that has no others. Raises ValueError if its id is too long."""
     encoded = message_id.encode()
+    if len(encoded) > 255:
+        raise ValueError(f"a message id has at most 255 bytes: {message_id!r}")
     return struct.pack(">HBB", _PLAIN, 2 if persistent else 1, len(encoded)) + encoded
 
 
 def read_plain_properties(properties: bytes) -> str | None:
     """The message id, if these are such properties; None if there are others, and a real decoder has to read them."""
-    if properties[:2] != b"\x10\x80":
+    if properties[:2] != b"\x10\x80" or len(properties) < 4:
         return None
     return properties[4 : 4 + properties[3]].decode()
 

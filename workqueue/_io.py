@@ -18,7 +18,7 @@ import pika.data
 from pika.adapters.select_connection import IOLoop, SelectConnection
 from pika.adapters.utils.io_services_utils import _AsyncPlaintextTransport
 from pika.channel import Channel
-from pika.exceptions import AMQPError, ChannelClosedByBroker, StreamLostError
+from pika.exceptions import AMQPError, ChannelClosedByBroker, InvalidFrameError, StreamLostError
 from pika.frame import Method, decode_frame
 from pika.spec import Basic, BasicProperties
 
@@ -99,8 +99,10 @@ class _Connection(SelectConnection):
         while len(buffer) - start > _frames.FRAME_OVERHEAD - 1 and not self.is_closed:
             kind, channel, size = _frames.frame.unpack_from(buffer, start)
             end = start + size + _frames.FRAME_OVERHEAD
-            if kind > _frames.HEARTBEAT:  # "AMQP": another protocol version
-                end = len(buffer)
+            if kind > _frames.HEARTBEAT:
+                if not buffer.startswith(b"AMQP", start):
+                    raise InvalidFrameError("what answers there is no AMQP broker")
+                end = len(buffer)  # a broker of another version, which closes after it
             elif end > len(buffer):
                 break
             route = self.routes.get(channel)
@@ -382,6 +384,8 @@ def read_properties(properties: bytes) -> tuple[str | None, Mapping[str, object]
     if message_id is not None:
         return message_id, {}
     described = _decoded(properties)
+    if isinstance(described.message_id, bytes):  # what pika makes of one that is no UTF-8
+        raise ValueError(f"its message id cannot be decoded: {described.message_id!r}")
     return described.message_id, described.headers or {}
 
 

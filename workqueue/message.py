@@ -31,14 +31,12 @@ class Message:
     @property
     def delivery_count(self) -> int | None:
         """How often it failed before, as a quorum queue counts it; None where the broker does not say."""
-        count = self.headers.get("x-delivery-count")
-        return count if isinstance(count, int) else None
+        return self._counted("x-delivery-count")
 
     @property
     def failures(self) -> int:
         """How often it failed before, as far as a quorum queue or a worker with ``max_attempts`` has counted."""
-        counted = self.headers.get(FAILURES_HEADER)
-        return (self.delivery_count or 0) + (counted if isinstance(counted, int) else 0)
+        return (self.delivery_count or 0) + (self._counted(FAILURES_HEADER) or 0)
 
     def text(self) -> str:
         """The body as UTF-8. Raises Reject if it is none, so that the task is dead-lettered at once."""
@@ -53,3 +51,7 @@ class Message:
             return json.loads(self.text())
         except (ValueError, RecursionError) as error:
             raise Reject(f"its body is no JSON: {error}") from error
+
+    def _counted(self, header: str) -> int | None:
+        count = self.headers.get(header)
+        return count if isinstance(count, int) and not isinstance(count, bool) else None

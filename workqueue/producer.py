@@ -139,9 +139,11 @@ class Producer:
 
     def _publish(self, queue: Queue | str, body: bytes, message_id: str, properties: bytes) -> Future[None]:
         name = queue.name if isinstance(queue, Queue) else queue
-        for what, text in (("queue's name", name), ("message id", message_id)):
-            if len(text) > 63 and len(text.encode()) > 255:
-                raise ValueError(f"a {what} has at most 255 bytes: {text!r}")
+        # Here, since in the I/O thread it would end the connection, and the messages of others with it.
+        if len(name.encode()) > 255:
+            raise ValueError(f"a queue's name has at most 255 bytes: {name!r}")
+        if not isinstance(body, bytes):
+            raise TypeError(f"a body is bytes, not {type(body).__name__}")
         session = self._connected()
         if isinstance(queue, Queue):
             session.declare(queue)

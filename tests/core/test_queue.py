@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from workqueue import Message, Queue
+from workqueue import Queue
 
 
 @pytest.mark.parametrize("kind", ["quorum", "classic"])
@@ -78,8 +78,3 @@ def test_a_queue_is_a_value():
     assert len({Queue("task_queue", extra={"x": 1}), Queue("task_queue", extra={"x": 1})}) == 1
     with pytest.raises(dataclasses.FrozenInstanceError):
         Queue("task_queue").name = "other"
-
-
-def test_a_message_knows_how_often_it_failed_where_the_broker_says_so():
-    assert Message(b"", "q", headers={"x-delivery-count": 2}).delivery_count == 2
-    assert Message(b"", "q").delivery_count is None

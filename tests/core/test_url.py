@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workqueue import InvalidURL, Producer, Worker
+from workqueue import InvalidURL, Producer, Queue, Worker
 from workqueue._url import check_url, safe_url
 
 
@@ -67,10 +67,36 @@ def test_a_producer_refuses_what_makes_no_sense(arguments):
         Producer("amqp://localhost", **arguments)
 
 
-@pytest.mark.parametrize("prefetch", [0, 65536])
-def test_a_worker_refuses_what_makes_no_sense(prefetch):
-    with pytest.raises(ValueError, match="from 1 to 65535"):
-        Worker("amqp://localhost", "task_queue", print, prefetch=prefetch)
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"prefetch": 0}, r"from 1 \(concurrency\) to 65535, not 0"),
+        ({"prefetch": 65536}, r"from 1 \(concurrency\) to 65535, not 65536"),
+        ({"concurrency": 4, "prefetch": 3}, r"from 4 \(concurrency\) to 65535, not 3"),
+        ({"concurrency": 65536}, r"from 65536 \(concurrency\) to 65535, not 65536"),
+        ({"concurrency": 0}, "concurrency is 1 or more, not 0"),
+        ({"max_attempts": 3}, "max_attempts needs a Queue with a dead_letter"),
+        ({"max_attempts": 3, "queue": Queue("q")}, "max_attempts needs a Queue with a dead_letter"),
+        ({"max_attempts": 0, "queue": Queue("q", dead_letter="graveyard")}, "max_attempts is 1 or more, not 0"),
+    ],
+)
+def test_a_worker_refuses_what_makes_no_sense(arguments, problem):
+    with pytest.raises(ValueError, match=problem):
+        Worker(**{"url": "amqp://localhost", "queue": "task_queue", "handler": print} | arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"prefetch": 1},
+        {"prefetch": 65535},
+        {"concurrency": 4},
+        {"concurrency": 4, "prefetch": 4},
+        {"queue": Queue("q", dead_letter="graveyard"), "max_attempts": 1},
+    ],
+)
+def test_a_worker_takes_what_does(arguments):
+    Worker(**{"url": "amqp://localhost", "queue": "task_queue", "handler": print} | arguments)
 
 
 def test_what_has_not_connected_says_so():

@@ -7,73 +7,109 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from workqueue import Nacked, OutcomeUnknown, Unroutable
+from workqueue import Nacked, NotSent, OutcomeUnknown, Refused, Unroutable
 from workqueue._confirms import ConfirmWindow, Publish
+
+MIB = 1024 * 1024
+SIZES = (0, 1, 2, 32 * MIB - 1, 32 * MIB, 64 * MIB - 1, 64 * MIB, 64 * MIB + 1, 500 * MIB)
+
+
+class Body(bytes):
+    """A body that is as long as it says, and takes no memory."""
+
+    def __new__(cls, size):
+        body = super().__new__(cls)
+        body.size = size
+        return body
+
+    def __len__(self):
+        return self.size
 
 
 class Windows(RuleBasedStateMachine):
-    """Publishes, returns, acks and nacks, single and multiple, and losses, in any order that a broker may choose."""
+    """Publishes, returns, answers, time that passes, channels that are closed, and losses, in any order.
+
+    Beside the window, it keeps what waits, what was sent under which tag, what was given up, and what the fates were.
+    """
 
     @initialize(limit=st.integers(1, 6))
     def open(self, limit):
         self.limit = limit
         self.window = ConfirmWindow(limit)
-        self.unsent = []
-        self.unanswered = {}  # tag → message
+        self.waiting = []
+        self.sent = {}  # tag → message
+        self.tags = 0  # on this channel
+        self.given_up = set()
         self.returned = set()
         self.fates = {}  # message → what became of it
         self.names = 0
-        self.tags = 0
+        self.now = 0
+        self.latest = 0  # deadline
 
-    def publish(self):
+    @property
+    def held(self):
+        return [*self.sent.values(), *self.waiting]
+
+    def fits(self, size):
+        held = self.held
+        return len(held) < self.limit and (not held or sum(len(each.body) for each in held) + size <= 64 * MIB)
+
+    def publish(self, size, patience=0):
         self.names += 1
-        return Publish(f"queue {self.names % 3}", f"message {self.names}", Future())
+        self.latest += patience
+        name, message_id = f"queue {self.names % 3}", f"message {self.names}"
+        return Publish(name, message_id, b"", Body(size), Future(), deadline=self.latest)
 
     def settle(self, settled, fates):
-        """It settled just these, each for the first time, and as it should."""
-        assert {publish: type(error) for publish, error in settled} == fates
-        assert len(settled) == len(fates)
+        """It settled just these, in this order, each for the first time, and as it should."""
+        assert [(publish, None if error is None else type(error)) for publish, error in settled] == fates
         for publish, error in settled:
             assert publish not in self.fates
             self.fates[publish] = error
             if error is not None:
                 assert error.message_id == publish.message_id
 
-    @precondition(lambda self: len(self.unsent) + len(self.unanswered) < self.limit)
-    @rule()
-    def reserve(self):
-        publish = self.publish()
-        self.window.reserve(publish)
-        self.unsent.append(publish)
+    def fate(self, publishes, outcome):
+        """What was given up has had its fate."""
+        return [(publish, outcome) for publish in publishes if publish not in self.given_up]
 
-    @precondition(lambda self: len(self.unsent) + len(self.unanswered) == self.limit)
-    @rule()
-    def reserve_one_too_many(self):
-        with pytest.raises(ValueError, match=f"window of {self.limit} is full"):
-            self.window.reserve(self.publish())
+    @rule(size=st.sampled_from(SIZES), patience=st.integers(0, 2))
+    def reserve(self, size, patience):
+        publish = self.publish(size, patience)
+        if self.fits(size):
+            assert self.window.reserve(publish) == (not self.waiting)
+            self.waiting.append(publish)
+        else:
+            with pytest.raises(ValueError, match=f"window of {self.limit} is full"):
+                self.window.reserve(publish)
 
-    @precondition(lambda self: 0 < len(self.unsent) + len(self.unanswered) < self.limit)
+    @precondition(lambda self: self.held and self.fits(0))
     @rule(data=st.data())
-    def reserve_an_id_that_is_on_its_way(self, data):
-        publish = data.draw(st.sampled_from([*self.unsent, *self.unanswered.values()]))
-        with pytest.raises(ValueError, match=f"{publish.message_id!r} is on its way"):
-            self.window.reserve(Publish("another queue", publish.message_id, Future()))
+    def reserve_an_id_that_is_in_use(self, data):
+        message_id = data.draw(st.sampled_from(self.held)).message_id
+        publish = Publish("another queue", message_id, b"", b"", Future(), deadline=self.latest)
+        if any(each.message_id == message_id and each not in self.given_up for each in self.held):
+            with pytest.raises(ValueError, match=f"{message_id!r} is on its way"):
+                self.window.reserve(publish)
+        else:  # the sender tries again
+            assert self.window.reserve(publish) == (not self.waiting)
+            self.waiting.append(publish)
 
-    @precondition(lambda self: self.unsent)
-    @rule(data=st.data())
-    def send(self, data):
-        publish = data.draw(st.sampled_from(self.unsent))
-        self.unsent.remove(publish)
-        self.tags += 1
-        assert self.window.sent(publish) == self.tags
-        self.unanswered[self.tags] = publish
+    @rule()
+    def take(self):
+        assert self.window.take() == self.waiting
+        for publish in self.waiting:
+            self.tags += 1
+            self.sent[self.tags] = publish
+        self.returned.difference_update(self.waiting)  # that was said of a namesake, or on another channel
+        self.waiting = []
 
-    @precondition(lambda self: self.unanswered)
+    @precondition(lambda self: self.sent)
     @rule(data=st.data())
     def give_back(self, data):
-        publish = data.draw(st.sampled_from(list(self.unanswered.values())))
-        self.returned.add(publish)
-        self.window.returned(publish.message_id, "312 NO_ROUTE")
+        message_id = data.draw(st.sampled_from(list(self.sent.values()))).message_id
+        self.returned.add([publish for publish in self.held if publish.message_id == message_id][-1])
+        self.window.returned(message_id, "312 NO_ROUTE")
 
     @rule(message_id=st.one_of(st.none(), st.just(""), st.text()))
     def give_back_what_is_not_there(self, message_id):
@@ -82,35 +118,64 @@ class Windows(RuleBasedStateMachine):
     @rule(data=st.data(), multiple=st.booleans(), is_ack=st.booleans())
     def answer(self, data, multiple, is_ack):
         tag = data.draw(st.integers(0, self.tags + 2))
-        if multiple:
-            meant = [each for each in self.unanswered if each <= tag or tag == 0]
-        else:
-            meant = [each for each in self.unanswered if each == tag]
-        fates = {}
-        for each in meant:
-            publish = self.unanswered.pop(each)
-            fates[publish] = Nacked if not is_ack else Unroutable if publish in self.returned else type(None)
-        settled = self.window.confirmed(tag, multiple=multiple, is_ack=is_ack)
-        self.settle(settled, fates)
-        assert [publish for publish, _ in settled] == list(fates), "in the order in which they were sent"
+        meant = [each for each in self.sent if each == tag or (multiple and (each < tag or tag == 0))]
+        fates = []
+        for publish in [self.sent.pop(each) for each in meant]:
+            fates += self.fate([publish], Nacked if not is_ack else Unroutable if publish in self.returned else None)
+        self.settle(self.window.confirmed(tag, multiple=multiple, is_ack=is_ack), fates)
+
+    @rule(seconds=st.integers(0, 3))
+    def expire(self, seconds):
+        self.now += seconds
+        late = [publish for publish in self.sent.values() if publish.deadline <= self.now]
+        too_late = [publish for publish in self.waiting if publish.deadline <= self.now]
+        fates = self.fate(late, OutcomeUnknown) + self.fate(too_late, NotSent)
+        self.given_up.update(late)
+        self.waiting = [publish for publish in self.waiting if publish not in too_late]
+        self.settle(self.window.expired(self.now, "…"), fates)
+
+    @precondition(lambda self: self.sent)
+    @rule(data=st.data())
+    def close_the_channel_because_of_a_message(self, data):
+        sent = list(self.sent.values())
+        size = len(data.draw(st.sampled_from(sent)).body)
+        first = [len(publish.body) for publish in sent].index(size)
+        text = f"PRECONDITION_FAILED - message size {size} is larger than configured max size 0"
+        before, culprit, after = sent[:first], sent[first], sent[first + 1 :]
+        self.sent = {}
+        self.tags = 0
+        self.waiting = [publish for publish in after if publish not in self.given_up] + self.waiting
+        fates = self.fate(before, OutcomeUnknown) + self.fate([culprit], Refused)
+        self.settle(self.window.channel_closed(406, text), fates)
+
+    @rule(text=st.sampled_from(["NOT_FOUND", "", "message size 77 is larger than", "message size is larger than"]))
+    def close_the_channel_for_another_reason(self, text):
+        fates = self.fate(self.sent.values(), OutcomeUnknown)
+        self.sent = {}
+        self.tags = 0
+        self.settle(self.window.channel_closed(406, text), fates)
 
     @rule()
     def lose(self):
-        unsettled = [*self.unsent, *self.unanswered.values()]
-        self.unsent.clear()
-        self.unanswered.clear()
-        self.settle(self.window.lost("the network failed"), dict.fromkeys(unsettled, OutcomeUnknown))
+        fates = self.fate(self.sent.values(), OutcomeUnknown) + self.fate(self.waiting, NotSent)
+        self.sent = {}
+        self.waiting = []
+        self.settle(self.window.lost("the network failed"), fates)
 
     @invariant()
-    def has_a_bound_and_counts_what_is_open(self):
+    def counts_what_is_open_and_knows_what_has_room_and_what_is_due_next(self):
         if hasattr(self, "window"):
-            assert len(self.window) == len(self.unsent) + len(self.unanswered) <= self.limit
-            assert self.window.full == (len(self.window) == self.limit)
+            assert len(self.window) == len(self.held) <= self.limit
+            for size in SIZES:
+                assert self.window.has_room(size) == self.fits(size)
+            due = [publish.deadline for publish in self.held if publish not in self.given_up]
+            assert self.window.next_deadline() == min(due, default=None)
 
     def teardown(self):
         if hasattr(self, "window"):
             self.lose()
-            assert len(self.window.lost("again")) == 0
+            assert self.window.lost("again") == []
+            assert len(self.window) == 0
 
 
 TestWindows = Windows.TestCase
@@ -119,17 +184,19 @@ TestWindows = Windows.TestCase
 @given(
     count=st.integers(1, 30),
     answers=st.lists(st.tuples(st.integers(0, 40), st.booleans(), st.booleans()), max_size=40),
+    times=st.sets(st.integers(0, 40)),
 )
-def test_whatever_the_broker_answers_every_message_is_settled_once(count, answers):
+def test_whatever_the_broker_answers_and_when_every_message_is_settled_once(count, answers, times):
     window = ConfirmWindow(count)
-    publishes = [Publish("task_queue", f"m{number}", Future()) for number in range(count)]
+    publishes = [Publish("task_queue", f"m{number}", b"", b"", Future(), deadline=number) for number in range(count)]
     for publish in publishes:
         window.reserve(publish)
-        window.sent(publish)
+    assert window.take() == publishes
 
     settled = []
-    for tag, multiple, is_ack in answers:
+    for now, (tag, multiple, is_ack) in enumerate(answers):
         settled += window.confirmed(tag, multiple=multiple, is_ack=is_ack)
+        settled += window.expired(now, "…") if now in times else []
     settled += window.lost("the end")
 
     assert sorted(publish.message_id for publish, _ in settled) == sorted(each.message_id for each in publishes)
