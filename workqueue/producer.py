@@ -175,6 +175,7 @@ class _Session:
         self._tell = tell
         self._window = ConfirmWindow(window)
         self._declared: set[Queue] = set()
+        self._declaring = threading.Lock()
         # Guards the window and all below. Futures are resolved outside it, since their callbacks may publish.
         self._changed = threading.Condition(threading.Lock())
         self._open = False
@@ -203,9 +204,14 @@ class _Session:
             raise RuntimeError("this waits for the broker and cannot be called from a future's callback")
 
     def declare(self, queue: Queue) -> None:
-        if queue not in self._declared:
-            self.link.declare(queue)
-            self._declared.add(queue)
+        if queue in self._declared:
+            return
+        self.forbid_waiting_for_itself()
+        # Once, and not by every thread that comes first: RabbitMQ 4.0 may nack what is published meanwhile.
+        with self._declaring:
+            if queue not in self._declared:
+                self.link.declare(queue)
+                self._declared.add(queue)
 
     def publish(self, publish: Publish, timeout: float) -> None:
         size = len(publish.body)

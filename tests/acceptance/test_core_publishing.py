@@ -39,16 +39,18 @@ def test_a_thousand_and_one_messages_are_confirmed_in_a_window_of_ten(url, queue
     assert [taken.body for taken in aside.take(queue, 1001)] == [b"%d" % number for number in range(1001)]
 
 
-def test_threads_may_share_a_producer(producer, queue, aside):
+def test_threads_may_share_a_producer_and_be_the_first_to_use_a_queue(producer, queue, aside):
+    futures = []
     threads = [
-        threading.Thread(target=lambda: [producer.send_async(queue, b"x") for _ in range(100)]) for _ in range(4)
+        threading.Thread(target=lambda: futures.extend(producer.send_async(queue, b"x") for _ in range(100)))
+        for _ in range(4)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(PATIENCE)
-    producer.close()
 
+    assert outcomes(futures) == [None] * 400
     assert len({taken.properties.message_id for taken in aside.take(queue, 400)}) == 400
 
 
@@ -114,7 +116,9 @@ def test_a_message_that_was_nacked_is_tried_again_until_there_is_room(url, new_q
     queue = new_queue("classic", max_length=1, overflow="reject-publish")
     with Producer(url, observer=events.append) as producer:
         producer.send(queue, b"fits")
-        sending = threading.Thread(target=producer.send, args=[queue, b"again"], kwargs={"message_id": "a", "retry": 50})
+        sending = threading.Thread(
+            target=producer.send, args=[queue, b"again"], kwargs={"message_id": "a", "retry": 50}
+        )
         sending.start()
         claim("the message is refused", lambda: told(events, PublishFailed))
 
