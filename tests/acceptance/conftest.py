@@ -132,7 +132,7 @@ class Running:
     def _run(self):
         try:
             self.worker.run()
-        except BaseException as error:  # also SystemExit, which a thread would swallow
+        except BaseException as error:  # noqa: BLE001 - also SystemExit, which a thread would swallow
             self.error = error
 
     def told(self, kind):
