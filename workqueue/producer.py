@@ -117,11 +117,14 @@ class Producer:
 
         What is not confirmed by then fails as OutcomeUnknown. Closing twice is fine.
         """
+        self._close(self._confirm_timeout)
+
+    def _close(self, timeout: float) -> None:
         self._closed.set()
         with self._connecting:
             session = self._session
         if session is not None:
-            session.close(self._confirm_timeout)
+            session.close(timeout)
 
     def _deliver(self, queue: Queue | str, body: bytes, message_id: str, properties: bytes, retry: int) -> None:
         backoff = Backoff()
