@@ -54,6 +54,8 @@ class Handlers:
         self._finish_by: float | None = None
         self.settled_at = 0.0
         """When something was settled last, once they are stopping (on the monotonic clock)."""
+        self.unsettled = False
+        """Whether a task could not be settled, once they are stopping."""
         names = (f"workqueue worker {number}" for number in range(1, count + 1))
         self._threads = [threading.Thread(target=self._work, name=name, daemon=True) for name in names]
 
@@ -143,6 +145,7 @@ class Handlers:
         error = error or self._run_handler(message)
         seconds = time.monotonic() - started
         outcome, settled = self._settle(delivery, message, error)
+        self.unsettled = self.unsettled or (self._stopping and not settled)
         if self._tell:
             self._tell(TaskEnded(message, outcome, seconds, error, settled))
 

@@ -172,8 +172,8 @@ class Worker:
             finally:
                 link.close()
             self._wait(delay)
-        if unsettled := self._handlers.in_hand:
-            raise ConnectionLost(f"stopped without a connection: {tasks(unsettled)} in hand cannot be settled")
+        if self._handlers.in_hand or self._handlers.unsettled:
+            raise ConnectionLost("stopped without a connection: what was in hand cannot be settled")
 
     def _subscribe(self, link: Link) -> Consumer:
         link.open()
