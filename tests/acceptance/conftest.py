@@ -203,5 +203,25 @@ def gate():
     gate.open()
 
 
+class Turns:
+    """A handler that holds each call until it is that call's turn to return."""
+
+    def __init__(self):
+        self._turns = threading.Semaphore(0)
+
+    def __call__(self, message):
+        assert self._turns.acquire(timeout=PATIENCE), message
+
+    def next(self, count=1):
+        self._turns.release(count)
+
+
+@pytest.fixture
+def turns():
+    turns = Turns()
+    yield turns
+    turns.next(1000)
+
+
 def name_of(queue):
     return queue.name if isinstance(queue, Queue) else queue

@@ -4,31 +4,9 @@ import socket
 import threading
 import time
 
-import pytest
-
 from workqueue import ConnectionLost, Worker
 from workqueue.events import Connected, Disconnected, Dropped, Subscribed, TaskEnded
 from workqueue.guarantee.waiting import PATIENCE, claim
-
-
-class Turns:
-    """A handler that holds each call until it is that call's turn to return."""
-
-    def __init__(self):
-        self._turns = threading.Semaphore(0)
-
-    def __call__(self, message):
-        assert self._turns.acquire(timeout=PATIENCE), message
-
-    def next(self, count=1):
-        self._turns.release(count)
-
-
-@pytest.fixture
-def turns():
-    turns = Turns()
-    yield turns
-    turns.next(1000)
 
 
 def test_what_ends_after_its_connection_settles_nothing_on_the_next_one(url, wire, queue, aside, producer, work, turns):
