@@ -120,13 +120,16 @@ class Handlers:
             if delivery.consumer.lost:
                 self._tell(Dropped(self._queue, 1))
             elif self._stopping:
+                _cancel(delivery.consumer)
                 self._hand_back([delivery])
             else:
                 self._in_hand.add(threading.get_ident())
                 try:
                     self._handle(delivery)
                 except BaseException as end:  # noqa: BLE001 - such as SystemExit: it is for run to raise
+                    self._stopping = True
                     self._on_end(end)
+                    return
                 finally:
                     self._in_hand.remove(threading.get_ident())
 
@@ -171,11 +174,16 @@ class Handlers:
             copied = None if consumer.lost else self._failures.copy(message, delivery.properties, error)
             outcome, done = copied or "failed", copied is not None
         if self._stopping:
-            with contextlib.suppress(WorkqueueError):
-                consumer.cancel()  # first, or the broker would send another task, only to get it back as redelivered
+            _cancel(consumer)
             self.settled_at = time.monotonic()
         settled = consumer.ack(tag) if done else consumer.reject(tag, requeue=outcome == "failed")
         return outcome, settled
+
+
+def _cancel(consumer: Consumer) -> None:
+    # Before anything is settled, or the broker would send this task or another, only to get it back as redelivered.
+    with contextlib.suppress(WorkqueueError):
+        consumer.cancel()
 
 
 def tasks(count: int) -> str:
