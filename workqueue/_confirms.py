@@ -164,7 +164,7 @@ class ConfirmWindow:
         return settled
 
     def _settle(self, publish: Publish, error: PublishError | None) -> list[Settled]:
-        if self._by_id.get(publish.message_id) is publish:
+        if self._by_id.get(publish.message_id) is publish:  # and not another attempt to send it
             del self._by_id[publish.message_id]
         self._held -= 1
         self._bytes -= len(publish.body)

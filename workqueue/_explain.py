@@ -28,7 +28,8 @@ def explain_closed(reason: BaseException, url: str, *, opened: bool) -> Workqueu
     # one, which is final, from a broker that went away during the handshake, which is not.
     if "ACCESS_REFUSED - Login" in said:
         return AccessRefused(f"the broker refused the user name or password of {url}")
-    if "ACCESS_REFUSED" in said or "NOT_ALLOWED" in said:
+    # A limit is no matter of who asks: there is room when others are gone, or what was lost here is found out there.
+    if ("ACCESS_REFUSED" in said or "NOT_ALLOWED" in said) and "connection limit (" not in said:
         return AccessRefused(f"the broker refused access to the virtual host of {url}: {said}")
     return ConnectionFailed(f"cannot connect to {url}: {said}")
 

@@ -63,5 +63,5 @@ class Failures:
         return "given up" if last else "failed"
 
     def close(self) -> None:
-        """Disconnect."""
-        self._producer.close()
+        """Disconnect. What is not confirmed now, nobody waits for: its original goes back."""
+        self._producer._close(0.0)

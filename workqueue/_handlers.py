@@ -54,6 +54,8 @@ class Handlers:
         self._finish_by: float | None = None
         self.settled_at = 0.0
         """When something was settled last, once they are stopping (on the monotonic clock)."""
+        self.unsettled = False
+        """Whether a task could not be settled, once they are stopping."""
         names = (f"workqueue worker {number}" for number in range(1, count + 1))
         self._threads = [threading.Thread(target=self._work, name=name, daemon=True) for name in names]
 
@@ -118,13 +120,16 @@ class Handlers:
             if delivery.consumer.lost:
                 self._tell(Dropped(self._queue, 1))
             elif self._stopping:
+                _cancel(delivery.consumer)
                 self._hand_back([delivery])
             else:
                 self._in_hand.add(threading.get_ident())
                 try:
                     self._handle(delivery)
                 except BaseException as end:  # noqa: BLE001 - such as SystemExit: it is for run to raise
+                    self._stopping = True
                     self._on_end(end)
+                    return
                 finally:
                     self._in_hand.remove(threading.get_ident())
 
@@ -143,6 +148,7 @@ class Handlers:
         error = error or self._run_handler(message)
         seconds = time.monotonic() - started
         outcome, settled = self._settle(delivery, message, error)
+        self.unsettled = self.unsettled or (self._stopping and not settled)
         if self._tell:
             self._tell(TaskEnded(message, outcome, seconds, error, settled))
 
@@ -168,11 +174,16 @@ class Handlers:
             copied = None if consumer.lost else self._failures.copy(message, delivery.properties, error)
             outcome, done = copied or "failed", copied is not None
         if self._stopping:
-            with contextlib.suppress(WorkqueueError):
-                consumer.cancel()  # first, or the broker would send another task, only to get it back as redelivered
+            _cancel(consumer)
             self.settled_at = time.monotonic()
         settled = consumer.ack(tag) if done else consumer.reject(tag, requeue=outcome == "failed")
         return outcome, settled
+
+
+def _cancel(consumer: Consumer) -> None:
+    # Before anything is settled, or the broker would send this task or another, only to get it back as redelivered.
+    with contextlib.suppress(WorkqueueError):
+        consumer.cancel()
 
 
 def tasks(count: int) -> str:

@@ -117,11 +117,14 @@ class Producer:
 
         What is not confirmed by then fails as OutcomeUnknown. Closing twice is fine.
         """
+        self._close(self._confirm_timeout)
+
+    def _close(self, timeout: float) -> None:
         self._closed.set()
         with self._connecting:
             session = self._session
         if session is not None:
-            session.close()
+            session.close(timeout)
 
     def _deliver(self, queue: Queue | str, body: bytes, message_id: str, properties: bytes, retry: int) -> None:
         backoff = Backoff()
@@ -180,6 +183,7 @@ class _Session:
         self._tell = tell
         self._window = ConfirmWindow(window)
         self._declared: set[Queue] = set()
+        self._declaring = threading.Lock()
         # Guards the window and all below. Futures are resolved outside it, since their callbacks may publish.
         self._changed = threading.Condition(threading.Lock())
         self._open = False
@@ -208,9 +212,14 @@ class _Session:
             raise RuntimeError("this waits for the broker and cannot be called from a future's callback")
 
     def declare(self, queue: Queue) -> None:
-        if queue not in self._declared:
-            self.link.declare(queue)
-            self._declared.add(queue)
+        if queue in self._declared:
+            return
+        self.forbid_waiting_for_itself()
+        # Once, and not by every thread that comes first: RabbitMQ 4.0 may nack what is published meanwhile.
+        with self._declaring:
+            if queue not in self._declared:
+                self.link.declare(queue)
+                self._declared.add(queue)
 
     def publish(self, publish: Publish) -> None:
         size = len(publish.body)
@@ -229,10 +238,10 @@ class _Session:
         if first:  # one wake-up of the I/O thread for a burst of messages
             self.link.call_soon(self._flush)
 
-    def close(self) -> None:
+    def close(self, timeout: float) -> None:
         if not self.link.in_io_thread:
             with self._changed:
-                self._changed.wait_for(lambda: self._lost is not None or not len(self._window), self._timeout)
+                self._changed.wait_for(lambda: self._lost is not None or not len(self._window), timeout)
         self.link.close()
 
     # In the I/O thread:

@@ -172,8 +172,8 @@ class Worker:
             finally:
                 link.close()
             self._wait(delay)
-        if unsettled := self._handlers.in_hand:
-            raise ConnectionLost(f"stopped without a connection: {tasks(unsettled)} in hand cannot be settled")
+        if self._handlers.in_hand or self._handlers.unsettled:
+            raise ConnectionLost("stopped without a connection: what was in hand cannot be settled")
 
     def _subscribe(self, link: Link) -> Consumer:
         link.open()
@@ -197,13 +197,16 @@ class Worker:
         until = None if seconds is None else time.monotonic() + seconds
         left = seconds
         while not self._stopping() and (left is None or left > 0):
-            with contextlib.suppress(queues.Empty):
-                mail = self._mail.get(timeout=left)
-                if mail is not None and not isinstance(mail, WorkqueueError):
-                    raise mail
+            self._read_mail(left)
             if until is None:
                 return
             left = until - time.monotonic()
+
+    def _read_mail(self, timeout: float | None) -> None:
+        with contextlib.suppress(queues.Empty):
+            mail = self._mail.get(timeout=timeout)
+            if mail is not None and not isinstance(mail, WorkqueueError):
+                raise mail
 
     def _delay(self, error: WorkqueueError, backoff: Backoff, *, subscribed: bool) -> float:
         """Seconds to wait before the next attempt; raise the error if there must be none."""
@@ -228,8 +231,9 @@ class Worker:
         self._handlers.hand_back()
         self._handlers.finish(self._shutdown_timeout)
         while link.failure is None and (left := self._handlers.settled_at + ACK_GRACE - time.monotonic()) > 0:
-            with contextlib.suppress(queues.Empty):
-                self._mail.get(timeout=left)
+            self._read_mail(left)
+        while not self._mail.empty():
+            self._read_mail(0.0)
         if link.failure is not None:
             raise link.failure
 

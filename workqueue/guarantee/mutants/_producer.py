@@ -121,7 +121,7 @@ def _never_retried(made: Made) -> None:
 
 
 def _close_without_waiting(made: Made) -> None:
-    def close(session: _Session) -> None:
+    def close(session: _Session, _: float) -> None:
         made()
         session.link.close()
 

@@ -1,0 +1,150 @@
+"""What producers and workers do while the broker has a resource alarm, and after it."""
+
+import contextlib
+import threading
+import time
+
+import pytest
+
+from workqueue import NotSent, OutcomeUnknown, Producer, ShutdownTimeout
+from workqueue.broker import Capability
+from workqueue.events import Blocked, Connected, TaskEnded
+from workqueue.guarantee.alarms import Alarm, raised
+from workqueue.guarantee.evidence import Evidence
+from workqueue.guarantee.waiting import PATIENCE, claim
+
+TIMEOUT = 0.5
+"""Seconds that a confirmation may take here, where none comes."""
+
+SLACK = 6.0
+"""Seconds for the end of a connection that is not answered any more, and for a busy machine."""
+
+
+@pytest.fixture
+def alarm(workqueue_broker):
+    """Starts a memory alarm; returns what ends it. It has ended when the test has."""
+    if Capability.CTL not in workqueue_broker.capabilities:
+        pytest.skip("no alarm can be raised from here")
+    with contextlib.ExitStack() as ends:
+
+        def begin():
+            ends.enter_context(raised(Alarm.MEMORY, workqueue_broker, Evidence()))
+            return ends.close
+
+        yield begin
+
+
+def told(events, kind):
+    return [event for event in events if isinstance(event, kind)]
+
+
+def test_a_blocked_producer_says_why_and_what_it_sends_ends_in_time(url, queue, aside, alarm):
+    events = []
+    with Producer(url, confirm_timeout=TIMEOUT, observer=events.append) as producer:
+        producer.send(queue, b"before")
+        end = alarm()
+
+        # The broker stops reading at the first message, and nobody can tell whether that was before or after it.
+        with pytest.raises(OutcomeUnknown):
+            producer.send(queue, b"first")
+        claim("the producer is told", lambda: producer.blocked)
+        assert producer.blocked == "low on memory"
+        assert "blocked (low on memory)" in repr(producer)
+
+        began = time.monotonic()
+        futures = [producer.send_async(queue, b"in the alarm") for _ in range(10)]
+        for future in futures:
+            error = future.exception(PATIENCE)
+            assert isinstance(error, NotSent), error
+            assert "low on memory" in str(error)
+        assert time.monotonic() - began < TIMEOUT + SLACK
+
+        end()
+        producer.send(queue, b"after", retry=10)
+        claim("the alarm is over", lambda: producer.blocked is None)
+        assert "0 of 1000 unconfirmed" in repr(producer)
+
+    assert len(told(events, Connected)) == 1
+    assert [event.reason for event in told(events, Blocked)] == ["low on memory", None]
+    assert [taken.body for taken in aside.take(queue, 3)] == [b"before", b"first", b"after"]
+
+
+def test_what_is_sent_with_retries_is_sent_when_the_alarm_is_over(url, new_queue, aside, alarm):
+    queue = new_queue("quorum")
+    with Producer(url, confirm_timeout=TIMEOUT) as producer:
+        producer.send(queue, b"before")
+        end = alarm()
+        options = {"message_id": "a", "retry": 50}
+        sending = threading.Thread(target=producer.send, args=[queue, b"patient"], kwargs=options)
+        sending.start()
+        claim("the producer is told", lambda: producer.blocked)
+        other = producer.send_async(queue, b"impatient")
+        assert isinstance(other.exception(PATIENCE), NotSent)
+
+        end()
+        sending.join(PATIENCE)
+
+    # Twice: the broker reads the first attempt when the alarm is over.
+    taken = [(each.body, each.properties.message_id) for each in aside.take(queue, 3)]
+    assert taken[1:] == [(b"patient", "a")] * 2
+
+
+def test_a_blocked_producer_closes_in_time(url, new_queue, alarm):
+    producer = Producer(url, confirm_timeout=2 * TIMEOUT)
+    queue = new_queue("classic")
+    producer.send(queue, b"before")
+    alarm()
+    futures = [producer.send_async(queue, b"first")]
+    claim("the producer is told", lambda: producer.blocked)
+    futures += [producer.send_async(queue, b"task") for _ in range(10)]
+
+    began = time.monotonic()
+    producer.close()
+
+    assert time.monotonic() - began < 2 * TIMEOUT + SLACK
+    assert all(future.done() for future in futures)
+    assert isinstance(futures[0].exception(), OutcomeUnknown)
+    assert {type(future.exception()) for future in futures[1:]} == {NotSent}
+
+
+def test_a_worker_goes_on_during_an_alarm(url, queue, producer, work, gate, alarm):
+    for body in (b"held", b"2", b"3", b"4", b"5"):
+        producer.send(queue, body)
+    worker = work(url, queue, gate)
+    claim("the first task is started", lambda: worker.bodies == [b"held"])
+
+    end = alarm()
+    with Producer(url, confirm_timeout=TIMEOUT) as other:
+        with pytest.raises(OutcomeUnknown):
+            other.send(queue.name, b"unread")
+        gate.open()
+
+        assert [ended.outcome for ended in worker.until(TaskEnded, 5)] == ["done"] * 5
+        end()
+    assert worker.stop() is None
+
+
+def test_a_worker_that_cannot_publish_the_copy_of_a_failed_task_gives_it_back_when_stopped(
+    url, new_queue, aside, producer, work, alarm
+):
+    # Given a task of a classic queue that fails, while the copy that counts its failures cannot be published,
+    queue = new_queue("classic")
+    producer.send(queue, b"task")
+    failed = threading.Event()
+
+    def fail(_):
+        failed.set()
+        raise ValueError("as it should")
+
+    end = alarm()
+    worker = work(url, queue, fail, shutdown_timeout=1.0)
+    assert failed.wait(PATIENCE)
+
+    # When the worker is stopped, I expect it to end in time,
+    began = time.monotonic()
+    assert isinstance(worker.stop(), ShutdownTimeout)
+    assert time.monotonic() - began < 1.0 + SLACK
+
+    # and the task to be there; its copy may be, too, since the broker reads it when the alarm is over.
+    end()
+    claim("the task is back", lambda: aside.ready(queue) >= 1)

@@ -1,0 +1,265 @@
+"""The core's producer: what a send that returns is worth, and what every other end of it says."""
+
+import threading
+import time
+
+import pytest
+from pika.spec import Basic
+
+from workqueue import Closed, Nacked, NotSent, OutcomeUnknown, Producer, Queue, TopologyMismatch, Unroutable
+from workqueue.events import Connected, Disconnected, PublishFailed
+from workqueue.guarantee.waiting import PATIENCE, claim
+from workqueue.wire.frames import Command
+from workqueue.wire.liar import Liar, from_broker
+from workqueue.wire.proxy import Proxy
+
+TIMEOUT = 0.5
+"""Seconds that a confirmation may take here, where none comes."""
+
+SLACK = 2.0
+"""Seconds for a busy machine."""
+
+
+def outcomes(futures):
+    return [future.exception(PATIENCE) for future in futures]
+
+
+def told(events, kind):
+    return [event for event in events if isinstance(event, kind)]
+
+
+# What is confirmed
+
+
+def test_a_thousand_and_one_messages_are_confirmed_in_a_window_of_ten(url, queue, aside):
+    with Producer(url, window=10) as producer:
+        futures = [producer.send_async(queue, b"%d" % number) for number in range(1001)]
+        assert outcomes(futures) == [None] * 1001
+
+    assert [taken.body for taken in aside.take(queue, 1001)] == [b"%d" % number for number in range(1001)]
+
+
+def test_threads_may_share_a_producer_and_be_the_first_to_use_a_queue(producer, queue, aside):
+    futures = []
+    threads = [
+        threading.Thread(target=lambda: futures.extend(producer.send_async(queue, b"x") for _ in range(100)))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+
+    assert outcomes(futures) == [None] * 400
+    assert len({taken.properties.message_id for taken in aside.take(queue, 400)}) == 400
+
+
+def test_a_message_is_persistent_and_carries_its_id(producer, queue, aside):
+    producer.send(queue, b"task", message_id="mine")
+
+    [taken] = aside.take(queue, 1)
+    assert (taken.body, taken.properties.message_id, taken.properties.delivery_mode) == (b"task", "mine", 2)
+
+
+class ConfirmsAtOnce(Liar):
+    """Withholds confirmations until there are so many, and then gives one for all."""
+
+    def __init__(self, count):
+        super().__init__()
+        self._count = count
+        self._confirmed = set()
+
+    @from_broker(Basic.Ack)
+    def ack(self, channel, command):
+        tag = command.method.delivery_tag
+        self._confirmed |= set(range(1, tag + 1)) if command.method.multiple else {tag}
+        if len(self._confirmed) < self._count:
+            return []
+        self.lie()
+        return [Command(channel.number, Basic.Ack(self._count, multiple=True))]
+
+
+def test_one_confirmation_may_be_for_many_messages(url, new_queue):
+    at_once = ConfirmsAtOnce(100)
+    with Proxy.to(url, at_once) as wire, Producer(wire.through(url)) as producer:
+        queue = new_queue("classic")
+        futures = [producer.send_async(queue, b"task") for _ in range(100)]
+
+        assert outcomes(futures) == [None] * 100
+    assert at_once.lies == 1
+
+
+# What is not
+
+
+def test_a_message_for_no_queue_is_unroutable_and_the_next_one_is_fine(producer, queue):
+    with pytest.raises(Unroutable, match="no queue 'nobody-declared-this'") as caught:
+        producer.send("nobody-declared-this", b"task", message_id="lost")
+    assert caught.value.message_id == "lost"
+
+    producer.send(queue, b"task")
+
+
+def test_a_full_queue_nacks(producer, new_queue, aside):
+    queue = new_queue("classic", max_length=1, overflow="reject-publish")
+    producer.send(queue, b"fits")
+
+    with pytest.raises(Nacked):
+        producer.send(queue, b"does not")
+
+    aside.take(queue, 1)
+
+
+def test_a_message_that_was_nacked_is_tried_again_until_there_is_room(url, new_queue, aside):
+    # Given a full queue, and a message for it that was refused and is to be tried again,
+    events = []
+    queue = new_queue("classic", max_length=1, overflow="reject-publish")
+    with Producer(url, observer=events.append) as producer:
+        producer.send(queue, b"fits")
+        sending = threading.Thread(
+            target=producer.send, args=[queue, b"again"], kwargs={"message_id": "a", "retry": 50}
+        )
+        sending.start()
+        claim("the message is refused", lambda: told(events, PublishFailed))
+
+        # When there is room, I expect it to be sent.
+        assert [taken.body for taken in aside.take(queue, 2)] == [b"fits", b"again"]
+        sending.join(PATIENCE)
+    assert {event.message_id for event in told(events, PublishFailed)} == {"a"}
+
+
+# What nobody can tell
+
+
+def test_behind_a_silent_wire_every_future_ends_in_time(url, wire, queue):
+    # Given a producer whose window is full of what the broker cannot confirm, because the wire is silent,
+    producer = Producer(wire.through(url), window=10, confirm_timeout=TIMEOUT)
+    producer.send(queue, b"confirmed")
+    assert wire.freeze() == 1
+    began = time.monotonic()
+    futures = [producer.send_async(queue, b"task") for _ in range(10)]
+    assert "10 of 10 unconfirmed" in repr(producer)
+
+    # When another message is sent,
+    with pytest.raises(NotSent, match="no room in the window"):
+        producer.send_async(queue, b"one too many")
+
+    # I expect it to be known as not sent, and of the others that nobody can tell, all of that in time.
+    for error in outcomes(futures):
+        assert isinstance(error, OutcomeUnknown)
+        assert "not confirmed in time" in str(error)
+    assert time.monotonic() - began < 2 * TIMEOUT + SLACK
+    wire.cut()
+    producer.close()
+
+
+def test_the_window_counts_bytes_too(url, wire, new_queue):
+    queue = new_queue("classic")
+    producer = Producer(wire.through(url), confirm_timeout=TIMEOUT)
+    producer.send(queue, b"confirmed")
+    assert wire.freeze() == 1
+    for _ in range(16):
+        producer.send_async(queue, bytes(4 << 20))
+
+    with pytest.raises(NotSent, match="16 of 1000 unconfirmed"):
+        producer.send_async(queue, b"one byte too much")
+
+    wire.cut()
+    producer.close()
+
+
+def test_a_lost_connection_leaves_every_outstanding_outcome_unknown(url, wire, queue):
+    # Given messages that the broker cannot confirm, because the wire is silent,
+    producer = Producer(wire.through(url))
+    producer.send(queue, b"confirmed")
+    assert wire.freeze() == 1
+    futures = [producer.send_async(queue, b"task") for _ in range(10)]
+
+    # When the connection is lost,
+    assert wire.cut() == 1
+
+    # I expect each of them to say that nobody can tell.
+    assert {type(error) for error in outcomes(futures)} == {OutcomeUnknown}
+    assert "disconnected" in repr(producer)
+    producer.close()
+
+
+def test_what_is_sent_again_keeps_its_id_by_which_a_duplicate_can_be_noticed(url, wire, queue, aside):
+    # Given a message that the broker has, and whose confirmation is lost on the way,
+    events = []
+    producer = Producer(wire.through(url), observer=events.append)
+    producer.send(queue, b"first")
+    assert wire.lose_answers() == 1
+    sending = threading.Thread(target=producer.send, args=[queue, b"task"], kwargs={"message_id": "a", "retry": 50})
+    sending.start()
+    claim("the broker has the message", lambda: aside.ready(queue) == 2)
+
+    # When the connection is lost, and comes back later,
+    assert wire.cut() == 1
+    claim("the loss is noticed", lambda: told(events, Disconnected))
+    assert sending.is_alive()
+    wire.thaw()
+    sending.join(PATIENCE)
+
+    # I expect it to be sent again as what it was.
+    taken = aside.take(queue, 3)
+    assert [(each.body, each.properties.message_id) for each in taken[1:]] == [(b"task", "a")] * 2
+    assert len(told(events, Connected)) == 2
+    producer.close()
+
+
+# Its life
+
+
+def test_a_mismatch_leaves_the_producer_usable(producer, queue):
+    producer.declare(queue)
+
+    with pytest.raises(TopologyMismatch) as caught:
+        producer.declare(Queue(queue.name, queue.type, dead_letter=queue.dead_letter, max_length=5))
+
+    assert (caught.value.queue, caught.value.argument) == (queue.name, "x-max-length")
+    assert (caught.value.asked, caught.value.actual) == ("5", None)
+    producer.send(queue, b"task")
+
+
+def test_arguments_that_amqp_cannot_express_are_refused_before_anything_is_sent(producer, queue):
+    with pytest.raises(ValueError, match="no AMQP arguments"):
+        producer.declare(Queue("q", extra={"x": object()}))
+
+    producer.send(queue, b"task")
+
+
+def test_a_callback_may_publish(producer, queue):
+    second = []
+    first = producer.send_async(queue, b"task")
+    first.add_done_callback(lambda _: second.append(producer.send_async(queue.name, b"from a callback")))
+
+    claim("the callback has published", lambda: second)
+
+    assert second[0].result(PATIENCE) is None
+
+
+def test_waiting_in_a_callback_is_refused_rather_than_a_deadlock(producer, queue):
+    errors = []
+
+    def callback(_):
+        try:
+            producer.send(queue, b"never")
+        except RuntimeError as error:
+            errors.append(error)
+
+    producer.send_async(queue, b"task").add_done_callback(callback)
+
+    claim("the callback was refused", lambda: errors)
+    assert "cannot be called from a future's callback" in str(errors[0])
+
+
+def test_a_closed_producer_says_so(url, queue):
+    producer = Producer(url)
+    producer.send(queue, b"task")
+    producer.close()
+    producer.close()
+
+    assert repr(producer).endswith(" closed>")
+    with pytest.raises(Closed):
+        producer.send(queue, b"task")

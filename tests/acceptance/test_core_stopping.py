@@ -1,0 +1,162 @@
+"""Stopping a worker: what runs is finished, what does not is handed back, and what is done stays done."""
+
+import time
+
+import pytest
+from packaging.version import Version
+
+from workqueue import ShutdownTimeout, Worker
+from workqueue.events import Draining, HandedBack, Subscribed, TaskEnded
+from workqueue.guarantee.waiting import claim
+
+
+@pytest.fixture
+def returns_count(workqueue_broker):
+    """Whether a message that is handed back counts as failed: it does before RabbitMQ 4.3, whatever a client does."""
+    return Version(workqueue_broker.about.version) < Version("4.3")
+
+
+def counts(taken):
+    return [(each.properties.headers or {}).get("x-delivery-count", 0) for each in taken]
+
+
+def test_stop_finishes_what_runs_and_hands_back_the_rest(url, queue, aside, producer, work, gate, returns_count):
+    # Given a task in hand and nine that wait here,
+    bodies = [b"%d" % number for number in range(10)]
+    for body in bodies:
+        producer.send(queue, body)
+    worker = work(url, queue, gate, prefetch=10)
+    claim("the first is started", lambda: worker.bodies == [b"0"])
+    claim("all are here", lambda: aside.ready(queue) == 0)
+
+    # When it is stopped, I expect the nine to be there for others at once,
+    worker.worker.stop()
+    claim("nine are handed back", lambda: sum(event.count for event in worker.told(HandedBack)) == 9)
+    claim("they are in the queue", lambda: aside.ready(queue) == 9)
+    assert worker.worker.health.draining
+    assert [event.in_hand for event in worker.told(Draining)] == [1]
+
+    # and the first to be finished.
+    gate.open()
+    assert worker.wait() is None
+    assert [(event.outcome, event.settled) for event in worker.told(TaskEnded)] == [("done", True)]
+    assert worker.bodies == [b"0"]
+    taken = aside.take(queue, 9)
+    assert sorted(each.body for each in taken) == bodies[1:]
+    assert set(counts(taken)) == {1 if returns_count and queue.type == "quorum" else 0}
+
+
+def test_what_is_handed_back_is_not_sent_here_again(url, new_queue, aside, producer, work, returns_count):
+    # Given workers, one after the other, that are stopped while there is more to do,
+    queue = new_queue("quorum")
+    for number in range(1000):
+        producer.send_async(queue, b"%d" % number)
+    done = 0
+    for _ in range(5):
+
+        def handle(_):
+            if len(worker.started) == 20:
+                worker.worker.stop()
+
+        worker = work(url, queue, handle, prefetch=100, concurrency=2)
+        assert worker.wait() is None
+        done += len(worker.started)
+
+    # I expect no task to be handed back more than once by each.
+    assert max(counts(aside.take(queue, 1000 - done))) <= (5 if returns_count else 0)
+
+
+def test_a_failure_counts_also_while_stopping(url, new_queue, aside, producer, work, returns_count):
+    queue = new_queue("quorum")
+    for body in (b"first", b"second"):
+        producer.send(queue, body)
+
+    def fail(message):
+        worker.worker.stop()
+        raise ValueError(message.body)
+
+    worker = work(url, queue, fail, prefetch=2)
+    assert worker.wait() is None
+
+    taken = aside.take(queue, 2)
+    by_body = dict(zip([each.body for each in taken], counts(taken), strict=True))
+    assert by_body == {b"first": 1, b"second": 1 if returns_count else 0}
+
+
+def test_a_task_that_is_not_finished_in_time_comes_back(url, queue, aside, producer, work, gate):
+    producer.send(queue, b"long")
+    producer.send(queue, b"unstarted")
+    worker = work(url, queue, gate, prefetch=2, shutdown_timeout=0.3)
+    claim("the first is started", lambda: worker.started)
+
+    began = time.monotonic()
+    error = worker.stop()
+
+    assert isinstance(error, ShutdownTimeout)
+    assert "one task not finished within 0.3 s" in str(error)
+    assert 0.3 <= time.monotonic() - began < 2
+    gate.open()
+    claim("its settlement is dropped", lambda: [event.settled for event in worker.told(TaskEnded)] == [False])
+    assert sorted(taken.body for taken in aside.take(queue, 2)) == [b"long", b"unstarted"]
+
+
+def test_acks_right_before_the_end_are_not_lost(url, queue, aside, producer, work):
+    done = []
+    for number in range(20):
+        for index in range(50):
+            producer.send_async(queue, b"%d %d" % (number, index))
+
+        def handle(message, end=len(done) + 50):
+            done.append(message.body)
+            if len(done) == end:
+                worker.worker.stop()
+
+        worker = work(url, queue, handle, prefetch=100)
+        assert worker.wait() is None
+
+    assert len(set(done)) == len(done) == 1000
+    assert aside.ready(queue) == 0
+
+
+def test_acks_are_not_lost_when_the_worker_stops_amidst_tasks(url, queue, aside, producer, work):
+    for number in range(300):
+        producer.send_async(queue, b"%d" % number)
+
+    def handle(_):
+        if len(worker.started) == 250:
+            worker.worker.stop()
+
+    worker = work(url, queue, handle, prefetch=300)
+    assert worker.wait() is None
+
+    again = aside.take(queue, 50)
+    assert not {taken.body for taken in again} & set(worker.bodies)
+
+
+def test_a_worker_that_is_stopped_before_it_runs_does_nothing(url, queue, producer):
+    producer.send(queue, b"task")
+    worker = Worker(url, queue, pytest.fail)
+    worker.stop()
+
+    worker.run()
+
+    with pytest.raises(RuntimeError, match="runs once"):
+        worker.run()
+
+
+def test_the_repr_and_the_health_of_a_worker_tell_its_state(url, queue, producer, work, gate):
+    producer.send(queue, b"task")
+    running = work(url, queue, gate)
+    running.until(Subscribed)
+    claim("the task is started", lambda: running.started)
+    worker = running.worker
+
+    assert "consuming, one task in hand" in repr(worker)
+    assert (worker.health.connected, worker.health.consuming, worker.health.draining) == (True, True, False)
+    worker.stop()
+    running.until(Draining)
+    assert (worker.health.connected, worker.health.consuming, worker.health.draining) == (True, False, True)
+    gate.open()
+    assert running.wait() is None
+    assert (worker.health.connected, worker.health.consuming, worker.health.draining) == (False, False, False)
+    assert repr(worker).endswith(" stopped, nothing in hand>")
