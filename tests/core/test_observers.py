@@ -72,6 +72,17 @@ def test_tasks_are_counted_by_their_outcome():
     assert counted("task_seconds_bucket", queue="tasks", le="0.5") == 1
 
 
+def test_what_a_worker_counts_is_zero_from_the_beginning():
+    counted = Counted(Subscribed("tasks", 10))
+
+    for outcome in ("done", "failed", "rejected", "given_up"):
+        assert counted("tasks_total", queue="tasks", outcome=outcome) == 0
+    for name in ("task_seconds_count", "tasks_in_hand", "tasks_redelivered_total", "tasks_unsettled_total"):
+        assert counted(name, queue="tasks") == 0
+    for name in ("tasks_dropped_total", "tasks_handed_back_total"):
+        assert counted(name, queue="tasks") == 0
+
+
 def test_a_task_is_in_hand_while_its_handler_is_at_work():
     counted = Counted(TaskStarted(FRESH), TaskStarted(TASK))
     assert counted("tasks_in_hand", queue="tasks") == 2

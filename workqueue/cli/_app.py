@@ -9,6 +9,8 @@ from workqueue.cli import COMMANDS, explain_missing
 from workqueue.cli._options import report
 from workqueue.errors import WorkqueueError
 
+_EXTRAS = {"prometheus_client": "metrics", "structlog": "logs"}
+"""Which extra brings a package; any other comes with ``verify``."""
 USAGE = 3
 INTERRUPTED = 130
 
@@ -72,5 +74,5 @@ def run(arguments: list[str] | None = None) -> int:
     except ModuleNotFoundError as missing:
         if missing.name is None or missing.name.partition(".")[0] == "workqueue":
             raise
-        return explain_missing(missing.name, extra="verify")
+        return explain_missing(missing.name, extra=_EXTRAS.get(missing.name, "verify"))
     return code if isinstance(code, int) else 0

@@ -1,5 +1,7 @@
 """Prometheus metrics of a producer or a worker. Needs the extra ``[metrics]``."""
 
+from typing import get_args
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
@@ -10,8 +12,10 @@ from workqueue.events import (
     Dropped,
     Event,
     HandedBack,
+    Outcome,
     Published,
     PublishFailed,
+    Subscribed,
     TaskEnded,
     TaskStarted,
 )
@@ -76,6 +80,8 @@ class Metrics:
                 self._message(event)
             case Connected() | Disconnected() | Blocked():
                 self._connection(event)
+            case Subscribed():
+                self._begin(event.queue)
             case _:
                 pass  # nothing to count
 
@@ -83,6 +89,14 @@ class Metrics:
         """What to answer a scraper with that sends this Accept header: the body and its content type."""
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
+
+    def _begin(self, queue: str) -> None:
+        """Have series at zero from the beginning, or nobody could see their first increase."""
+        for outcome in get_args(Outcome):
+            self._tasks.labels(queue, _label(outcome))
+        for metric in (self._task_seconds, self._in_hand, self._redelivered, self._unsettled, self._dropped):
+            metric.labels(queue)
+        self._handed_back.labels(queue)
 
     def _task(self, event: TaskStarted | TaskEnded | Dropped | HandedBack) -> None:
         match event:
@@ -92,7 +106,7 @@ class Metrics:
                     self._redelivered.labels(message.queue).inc()
             case TaskEnded(message):
                 self._in_hand.labels(message.queue).dec()
-                self._tasks.labels(message.queue, event.outcome.replace(" ", "_")).inc()
+                self._tasks.labels(message.queue, _label(event.outcome)).inc()
                 self._task_seconds.labels(message.queue).observe(event.seconds)
                 if not event.settled:
                     self._unsettled.labels(message.queue).inc()
@@ -121,3 +135,7 @@ class Metrics:
                 blocked.set(0)
             case Blocked():
                 blocked.set(event.reason is not None)
+
+
+def _label(outcome: str) -> str:
+    return outcome.replace(" ", "_")
