@@ -1,22 +1,33 @@
 """Publisher confirms as arithmetic: which messages does an answer of the broker settle, and how?
 
-Nothing here talks to a broker or takes a lock.
+Nothing here talks to a broker, looks at a clock or takes a lock.
 """
 
+import collections
 import dataclasses
+import itertools
+import re
 from concurrent.futures import Future
 
-from workqueue.errors import Nacked, OutcomeUnknown, PublishError, Unroutable
+from workqueue.errors import Nacked, NotSent, OutcomeUnknown, PublishError, Refused, Unroutable
+
+MAX_BYTES = 64 << 20
+"""Bodies of so many bytes may be on their way at a time, or a single one that is larger."""
 
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Publish:
-    """A message on its way, and the future that its sender holds."""
+    """A message on its way, and the future that its sender holds. ``deadline`` is on the clock of whoever asks."""
 
-    routing_key: str
+    queue: str
     message_id: str
+    properties: bytes
+    body: bytes
     future: Future[None]
+    started: float = 0.0
+    deadline: float = 0.0
     returned: str | None = None
+    given_up: bool = False
 
 
 Settled = tuple[Publish, PublishError | None]
@@ -26,37 +37,48 @@ Settled = tuple[Publish, PublishError | None]
 class ConfirmWindow:
     """At most ``limit`` messages that the broker has not answered for, on one channel in confirm mode.
 
-    A message is reserved a place, then sent (numbered as the channel does), then settled exactly once.
+    A message is reserved a place, then taken to be sent (numbered as the channel does), then settled, exactly once.
+    Deadlines are given in ascending order.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        self._bytes = 0
         self._by_id: dict[str, Publish] = {}
+        self._unsent: collections.deque[Publish] = collections.deque()
         self._by_tag: dict[int, Publish] = {}  # in the order of the tags, which is the order of insertion
         self._last_tag = 0
 
     def __len__(self) -> int:
         return len(self._by_id)
 
-    @property
-    def full(self) -> bool:
-        """No message can be reserved a place now."""
-        return len(self._by_id) >= self.limit
+    def has_room(self, size: int) -> bool:
+        """Whether a message with a body of so many bytes can be reserved a place now."""
+        held = len(self._by_id)
+        return held < self.limit and (not held or self._bytes + size <= MAX_BYTES)
 
-    def reserve(self, publish: Publish) -> None:
-        """Give the message a place. Raises ValueError if there is none, or its id is in use."""
-        if self.full:
+    def reserve(self, publish: Publish) -> bool:
+        """Give the message a place; return whether it is the first that waits to be sent.
+
+        Raises ValueError if there is no room, or its id is in use.
+        """
+        if not self.has_room(len(publish.body)):
             raise ValueError(f"the window of {self.limit} is full")
         if publish.message_id in self._by_id:
             # The broker names a returned message by nothing else.
             raise ValueError(f"a message with the id {publish.message_id!r} is on its way already")
         self._by_id[publish.message_id] = publish
+        self._bytes += len(publish.body)
+        self._unsent.append(publish)
+        return len(self._unsent) == 1
 
-    def sent(self, publish: Publish) -> int:
-        """The message was written to the channel. Returns the tag by which the broker will answer."""
-        self._last_tag += 1
-        self._by_tag[self._last_tag] = publish
-        return self._last_tag
+    def take(self) -> list[Publish]:
+        """The messages to write to the channel now, all of them, in this order."""
+        taken = list(self._unsent)
+        self._unsent.clear()
+        self._by_tag.update(zip(itertools.count(self._last_tag + 1), taken, strict=False))
+        self._last_tag += len(taken)
+        return taken
 
     def returned(self, message_id: str | None, reason: str) -> None:
         """The broker could not route the message. It says so before it confirms it."""
@@ -69,23 +91,78 @@ class ConfirmWindow:
         settled: list[Settled] = []
         for each in self._tags(tag, multiple=multiple):
             publish = self._by_tag.pop(each)
-            del self._by_id[publish.message_id]
             error: PublishError | None = None
             if not is_ack:
-                problem = f"the broker refused a message for queue {publish.routing_key!r}"
+                problem = f"the broker refused a message for queue {publish.queue!r}"
                 error = Nacked(problem, message_id=publish.message_id)
             elif publish.returned is not None:
-                problem = f"the broker has no queue {publish.routing_key!r} for a message ({publish.returned})"
+                problem = f"the broker has no queue {publish.queue!r} for a message ({publish.returned})"
                 error = Unroutable(problem, message_id=publish.message_id)
-            settled.append((publish, error))
+            settled += self._settle(publish, error)
+        return settled
+
+    def expired(self, now: float, why: str) -> list[Settled]:
+        """Give up what the broker has not answered for in time.
+
+        What was sent keeps its place until the broker answers, else a broker that does not would fill the memory.
+        """
+        settled: list[Settled] = []
+        for publish in self._by_tag.values():
+            if publish.deadline > now:
+                break
+            if not publish.given_up:
+                publish.given_up = True
+                settled.append((publish, OutcomeUnknown(f"not confirmed {why}", message_id=publish.message_id)))
+        while self._unsent and self._unsent[0].deadline <= now:
+            publish = self._unsent.popleft()
+            settled += self._settle(publish, NotSent(f"not sent {why}", message_id=publish.message_id))
+        return settled
+
+    def next_deadline(self) -> float | None:
+        """When ``expired`` will next have something to do; None if nothing is on its way."""
+        for publish in itertools.chain(self._by_tag.values(), self._unsent):
+            if not publish.given_up:
+                return publish.deadline
+        return None
+
+    def channel_closed(self, code: int, text: str) -> list[Settled]:
+        """The broker has closed the channel, because of a message that it will not have.
+
+        It names the size of one that is too large. What was sent before that may have arrived; what was sent after it
+        was not looked at, and waits to be sent again. Else nobody can tell.
+        """
+        sent = list(self._by_tag.values())
+        self._by_tag.clear()
+        self._last_tag = 0
+        size = re.search(r"message size (\d+) is larger", text)
+        sizes = [len(publish.body) for publish in sent]
+        culprit = sizes.index(int(size[1])) if size and int(size[1]) in sizes else len(sent)
+        settled: list[Settled] = []
+        for publish in sent[:culprit]:
+            settled += self._settle(publish, _unconfirmed(f"{code} {text}", publish))
+        for publish in sent[culprit : culprit + 1]:
+            settled += self._settle(publish, Refused(code, text, message_id=publish.message_id))
+        for publish in sent[culprit + 1 :]:
+            if publish.given_up:
+                self._settle(publish, None)
+        self._unsent.extendleft(reversed([each for each in sent[culprit + 1 :] if not each.given_up]))
         return settled
 
     def lost(self, reason: str) -> list[Settled]:
-        """No answer will come any more. Settles everything."""
-        unanswered = list(self._by_id.values())
-        self._by_id.clear()
+        """The connection is gone. Settles everything: nobody can tell what became of what was sent."""
+        settled: list[Settled] = []
+        for publish in list(self._by_tag.values()):
+            settled += self._settle(publish, _unconfirmed(reason, publish))
+        for publish in self._unsent:
+            settled += self._settle(publish, NotSent(f"not sent: {reason}", message_id=publish.message_id))
         self._by_tag.clear()
-        return [(each, OutcomeUnknown(f"not confirmed: {reason}", message_id=each.message_id)) for each in unanswered]
+        self._unsent.clear()
+        return settled
+
+    def _settle(self, publish: Publish, error: PublishError | None) -> list[Settled]:
+        del self._by_id[publish.message_id]
+        self._bytes -= len(publish.body)
+        return [] if publish.given_up else [(publish, error)]
 
     def _tags(self, tag: int, *, multiple: bool) -> list[int]:
         # A tag that is not outstanding settles nothing: whatever the broker means by it, it proves nothing.
@@ -93,9 +170,8 @@ class ConfirmWindow:
             return [tag] if tag in self._by_tag else []
         if tag == 0:  # AMQP: all that are outstanding
             return list(self._by_tag)
-        tags = []
-        for outstanding in self._by_tag:
-            if outstanding > tag:
-                break
-            tags.append(outstanding)
-        return tags
+        return list(itertools.takewhile(lambda outstanding: outstanding <= tag, self._by_tag))
+
+
+def _unconfirmed(reason: str, publish: Publish) -> OutcomeUnknown:
+    return OutcomeUnknown(f"not confirmed: {reason}", message_id=publish.message_id)

@@ -5,53 +5,118 @@ Because it does nothing else, heartbeats are answered however long a task takes.
 """
 
 import functools
+import itertools
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import pika
 import pika.data
 from pika.adapters.select_connection import IOLoop, SelectConnection
 from pika.channel import Channel
 from pika.exceptions import AMQPError, ChannelClosedByBroker, StreamLostError
-from pika.frame import Method
+from pika.frame import Method, decode_frame
 from pika.spec import Basic, BasicProperties
 
+from workqueue import _frames
+from workqueue._consumer import Consumer
 from workqueue._explain import explain_closed, explain_refusal
 from workqueue._url import check_url, safe_url
 from workqueue.errors import Closed, ConnectionLost, ConsumerCancelled, InvalidURL, WorkqueueError
-from workqueue.message import Message
 from workqueue.queue import Queue
 
 ANSWER_TIMEOUT = 30.0  # seconds that the broker may take to answer a request
 CLOSE_TIMEOUT = 5.0  # seconds to close a connection politely before it is cut: a broker in alarm does not answer
+PUBLISH_CHANNEL = 1
 _POLL = 0.1
+_CHUNK = 1 << 16  # bytes to hand to the socket at a time
 
-Properties = BasicProperties
-Publisher = Callable[[str, bytes, Properties], None]
 OnLost = Callable[[WorkqueueError], None]
+OnDelivery = Callable[[Consumer, int, bool, bytes, bytes], None]
+Route = Callable[[int, bytes], bool]
 T = TypeVar("T")
+
+
+class _Connection(SelectConnection):
+    """Takes the frames that come with every message away from pika, which needs several times as long for them."""
+
+    # pika's own, for which it has no public names:
+    bytes_received: int
+    _frame_buffer: bytes
+    _output_marshaled_frames: Callable[[list[bytes]], None]
+    _process_frame: Callable[[Any], None]
+    _terminate_stream: Callable[[Exception], None]
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.routes: dict[int, Route] = {}  # by channel: what is given each frame first, and says whether it took it
+        super().__init__(*arguments, **options)
+
+    def write(self, frames: Iterable[bytes]) -> None:
+        """Send encoded frames, or parts of them, in few pieces."""
+        pieces: list[bytes] = []
+        size = 0
+        for frame in frames:
+            pieces.append(frame)
+            size += len(frame)
+            if size >= _CHUNK:
+                self._output_marshaled_frames([b"".join(pieces)])
+                pieces, size = [], 0
+        if pieces:
+            self._output_marshaled_frames([b"".join(pieces)])
+
+    def cut(self, reason: str) -> None:
+        """Drop the connection without the broker's consent, for which pika has no public way. Ends in on_close."""
+        self._terminate_stream(StreamLostError(reason))
+
+    def _on_data_available(self, data_in: bytes) -> None:
+        buffer = self._frame_buffer + data_in if self._frame_buffer else data_in
+        self.bytes_received += len(data_in)  # the heartbeat checker looks at it
+        start = 0
+        while len(buffer) - start > _frames.FRAME_OVERHEAD - 1 and not self.is_closed:
+            kind, channel, size = _frames.frame.unpack_from(buffer, start)
+            end = start + size + _frames.FRAME_OVERHEAD
+            if kind > _frames.HEARTBEAT:  # "AMQP": another protocol version
+                end = len(buffer)
+            elif end > len(buffer):
+                break
+            route = self.routes.get(channel)
+            payload = buffer[start + 7 : end - 1]
+            if route is None or buffer[end - 1] != _frames.END or not route(kind, payload):
+                self._process_frame(decode_frame(buffer[start:end])[1])
+            start = end
+        self._frame_buffer = buffer[start:]
 
 
 class Link:
     """A connection, whose methods may be called from any thread.
 
     ``on_lost`` is called in the I/O thread, once, when the link is of no more use, be it by ``close``.
-    ``abandoned`` is asked now and then while a caller waits; once it is true, the caller gets Closed.
+    ``on_blocked`` is called there when the broker stops reading what is published, with its reason, and with None when
+    it goes on. ``abandoned`` is asked now and then while a caller waits; once it is true, the caller gets Closed.
     """
 
-    def __init__(self, url: str, name: str, on_lost: OnLost, abandoned: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        *,
+        on_lost: OnLost,
+        on_blocked: Callable[[str | None], None],
+        abandoned: Callable[[], bool],
+    ) -> None:
         self._parameters = _parameters(url, name)
-        self._safe_url = safe_url(url)
+        self.safe_url = safe_url(url)
         self._on_lost = on_lost
+        self._notice_blocked = on_blocked
         self._abandoned = abandoned
         self._lock = threading.Lock()
         self._opened: Future[None] = Future()
         self._waiting: set[Future[Any]] = {self._opened}
+        self._channels = itertools.cycle(range(PUBLISH_CHANNEL + 1, 64))
         self._loop = IOLoop()
-        self._connection: SelectConnection
+        self._connection: _Connection
         self._thread = threading.Thread(target=self._serve, name=f"{name} I/O", daemon=True)
         self.failure: WorkqueueError | None = None  # why the link is of no more use
         self.blocked: str | None = None  # why the broker reads nothing that is published, such as "low on memory"
@@ -61,6 +126,16 @@ class Link:
         """Whether the caller is the I/O thread, which must never wait for itself."""
         return threading.current_thread() is self._thread
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection."""
+        return self._opened.done() and self.failure is None
+
+    @property
+    def frame_max(self) -> int:
+        """How many bytes a frame may have."""
+        return int(self._connection.params.frame_max)
+
     def open(self) -> None:
         """Connect. Raises ConnectionFailed (AccessRefused, if the broker did not like the credentials)."""
         self._thread.start()
@@ -69,7 +144,7 @@ class Link:
     def close(self) -> None:
         """Close politely, else by force; wait until the I/O thread is gone."""
         self.call_soon(lambda: self._shut(Closed("the connection was closed")))
-        if not self.in_io_thread:
+        if not self.in_io_thread and self._thread.ident is not None:
             self._thread.join(CLOSE_TIMEOUT * 2)
 
     def call_soon(self, callback: Callable[[], None]) -> bool:
@@ -111,55 +186,86 @@ class Link:
             self.ask(functools.partial(self._declare, each.name, arguments))
 
     def publisher(
-        self, on_return: Callable[[str | None, str], None], on_confirm: Callable[[bool, int, bool], None]
-    ) -> Publisher:
-        """Open a channel in confirm mode. Returns what publishes on it, to be called in the I/O thread.
+        self,
+        on_return: Callable[[str | None, str], None],
+        on_confirm: Callable[[bool, int, bool], None],
+        on_open: Callable[[], None],
+        on_refused: Callable[[int, str], None],
+    ) -> None:
+        """Open PUBLISH_CHANNEL in confirm mode, to be written to with ``write``.
 
-        ``on_return(message_id, reason)`` and ``on_confirm(is_ack, tag, multiple)`` are called there, too.
+        In the I/O thread are called: ``on_return(message_id, reason)``, ``on_confirm(is_ack, tag, multiple)``,
+        ``on_refused(code, text)`` when the broker closes the channel, and ``on_open()`` each time it is open.
         """
 
-        def returned(_: Channel, method: Basic.Return, described: Properties, __: bytes) -> None:
+        def returned(_: Channel, method: Basic.Return, described: BasicProperties, __: bytes) -> None:
             on_return(described.message_id, f"{method.reply_code} {method.reply_text}")
 
-        def confirmed(frame: Method[Any]) -> None:
-            answer = frame.method
-            on_confirm(isinstance(answer, Basic.Ack), answer.delivery_tag, answer.multiple)
+        def route(kind: int, payload: bytes) -> bool:
+            confirm = _frames.read_confirm(payload) if kind == _frames.METHOD else None
+            if confirm is not None:
+                on_confirm(*confirm)
+            return confirm is not None
 
-        def start(answer: Future[Publisher]) -> None:
-            def opened(channel: Channel) -> None:
-                def publish(routing_key: str, body: bytes, described: Properties) -> None:
-                    channel.basic_publish("", routing_key, body, described, mandatory=True)
+        def opened(channel: Channel, answer: Future[None]) -> None:
+            def ready(_: object) -> None:
+                on_open()
+                _resolve(answer, None)
 
-                channel.add_on_return_callback(returned)
-                channel.confirm_delivery(confirmed, lambda _: _resolve(answer, publish))
+            channel.add_on_return_callback(returned)
+            channel.confirm_delivery(lambda _: None, ready)
 
-            self._connection.channel(on_open_callback=opened).add_on_close_callback(self._on_channel_closed)
+        def closed(_: Channel, reason: Exception) -> None:
+            if isinstance(reason, ChannelClosedByBroker) and self.failure is None:
+                on_refused(reason.reply_code, reason.reply_text)
+                self.call_soon(lambda: start(Future()))  # not now: pika still has the old one under this number
 
-        return self.ask(start)
+        def start(answer: Future[None]) -> None:
+            on_channel = functools.partial(opened, answer=answer)
+            channel = self._connection.channel(PUBLISH_CHANNEL, on_open_callback=on_channel)
+            channel.add_on_close_callback(closed)
+            self._connection.routes[PUBLISH_CHANNEL] = route
 
-    def consumer(
-        self, queue: str, prefetch: int, on_delivery: Callable[[int, Message], None], on_cancelled: OnLost
-    ) -> "Consumer":
-        """Subscribe with manual acks. Both callbacks are called in the I/O thread."""
+        self.ask(start)
 
-        def delivered(_: Channel, method: Basic.Deliver, described: Properties, body: bytes) -> None:
-            headers = described.headers or {}
-            message = Message(body, queue, described.message_id, bool(method.redelivered), headers)
-            on_delivery(cast("int", method.delivery_tag), message)
+    def consumer(self, queue: str, prefetch: int, on_delivery: OnDelivery) -> Consumer:
+        """Subscribe with manual acks. If the subscription ends, so does the link.
+
+        ``on_delivery(consumer, tag, redelivered, properties, body)`` is called in the I/O thread.
+        """
 
         def cancelled(_: object) -> None:
-            on_cancelled(ConsumerCancelled(f"the broker ended the subscription to queue {queue!r}"))
+            self._shut(ConsumerCancelled(f"the broker ended the subscription to queue {queue!r}"))
 
-        def start(answer: "Future[Consumer]") -> None:
-            def opened(channel: Channel) -> None:
-                def ready(frame: Method[Any]) -> None:
-                    _resolve(answer, Consumer(self, channel, frame.method.consumer_tag))
+        def closed(_: Channel, reason: Exception) -> None:
+            # When the whole connection is gone, _on_closed says why.
+            if isinstance(reason, ChannelClosedByBroker):
+                self._shut(explain_refusal(reason.reply_code, reason.reply_text))
 
-                channel.add_on_cancel_callback(cancelled)
-                channel.basic_qos(prefetch_count=prefetch)
-                channel.basic_consume(queue, delivered, callback=ready)  # pika sends it once qos is answered
+        def opened(channel: Channel, answer: Future[Consumer]) -> None:
+            def ready(frame: Method[Any]) -> None:
+                tag.append(frame.method.consumer_tag)
+                _resolve(answer, consumer)
 
-            self._connection.channel(on_open_callback=opened).add_on_close_callback(self._on_channel_closed)
+            def cancel(answer: Future[None]) -> None:
+                # Not basic_cancel: after it, pika rejects what still arrives, and that would count as a failure.
+                channel._rpc(  # type: ignore[attr-defined]
+                    Basic.Cancel(consumer_tag=tag[0], nowait=False),
+                    lambda _: _resolve(answer, None),
+                    [(Basic.CancelOk, {"consumer_tag": tag[0]})],
+                )
+
+            tag: list[str] = []
+            consumer = Consumer(self, channel.channel_number, cancel)
+            self._connection.routes[channel.channel_number] = _deliveries_to(consumer, on_delivery)
+            channel.add_on_cancel_callback(cancelled)
+            channel.basic_qos(prefetch_count=prefetch)
+            # pika sends it once qos is answered. What is delivered takes the route above.
+            channel.basic_consume(queue, lambda *_: None, callback=ready)
+
+        def start(answer: Future[Consumer]) -> None:
+            on_channel = functools.partial(opened, answer=answer)
+            self._connection.channel(on_open_callback=on_channel).add_on_close_callback(closed)
 
         return self.ask(start)
 
@@ -172,13 +278,21 @@ class Link:
                 if self._abandoned():
                     raise Closed("stopped before the broker answered") from None
                 waited += _POLL
-        raise ConnectionLost(f"the broker at {self._safe_url} did not answer within {ANSWER_TIMEOUT:g} s")
+        raise ConnectionLost(f"the broker at {self.safe_url} did not answer within {ANSWER_TIMEOUT:g} s")
 
     # From here on: in the I/O thread.
 
+    def write(self, frames: Iterable[bytes]) -> None:
+        """Send encoded frames."""
+        self._connection.write(frames)
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Call it in so many seconds, unless the link is lost by then."""
+        self._loop.call_later(seconds, lambda: callback() if self.failure is None else None)
+
     def _serve(self) -> None:
         try:
-            self._connection = SelectConnection(
+            self._connection = _Connection(
                 self._parameters,
                 on_open_callback=lambda _: _resolve(self._opened, None),
                 on_open_error_callback=self._on_closed,
@@ -190,7 +304,7 @@ class Link:
             self._loop.start()
         finally:
             # Only an exception gets here with no failure noted. Nobody may wait for a thread that is gone.
-            self._fail(ConnectionLost(f"the thread that serves {self._safe_url} has crashed"))
+            self._fail(ConnectionLost(f"the thread that serves {self.safe_url} has crashed"))
             self._loop.close()
 
     def _declare(self, name: str, arguments: dict[str, Any], answer: Future[None]) -> None:
@@ -206,18 +320,14 @@ class Link:
             if isinstance(reason, ChannelClosedByBroker) and not answer.done():
                 answer.set_exception(explain_refusal(reason.reply_code, reason.reply_text))
 
-        self._connection.channel(on_open_callback=opened).add_on_close_callback(closed)
+        self._connection.channel(next(self._channels), on_open_callback=opened).add_on_close_callback(closed)
 
     def _on_blocked(self, _: object, frame: Method[Any]) -> None:
         self.blocked = getattr(frame.method, "reason", None)  # connection.unblocked has none
-
-    def _on_channel_closed(self, _: Channel, reason: Exception) -> None:
-        # Without its channel a link is useless. When the whole connection is gone, _on_closed says why.
-        if isinstance(reason, ChannelClosedByBroker):
-            self._shut(explain_refusal(reason.reply_code, reason.reply_text))
+        self._notice_blocked(self.blocked)
 
     def _on_closed(self, _: object, reason: BaseException) -> None:
-        self._fail(explain_closed(reason, self._safe_url, opened=self._opened.done()))
+        self._fail(explain_closed(reason, self.safe_url, opened=self._opened.done()))
         self._loop.stop()
 
     def _fail(self, reason: WorkqueueError) -> None:
@@ -235,51 +345,56 @@ class Link:
         self._fail(reason)
         if self._connection.is_open:
             self._connection.close()
-            self._loop.call_later(CLOSE_TIMEOUT, self._cut)
+            self._loop.call_later(CLOSE_TIMEOUT, lambda: self._connection.cut("the broker did not answer"))
         elif not (self._connection.is_closing or self._connection.is_closed):
-            self._cut()  # still opening, where close() makes pika 1.4 trip over its own assertion
-
-    def _cut(self) -> None:
-        # pika has no public way to drop a connection without the broker's consent. Ends in _on_closed.
-        self._connection._terminate_stream(StreamLostError("cut"))  # type: ignore[attr-defined]
+            self._connection.cut("no longer needed")  # still opening: close() makes pika 1.4 trip over an assertion
 
 
-class Consumer:
-    """A subscription. Its methods may be called from any thread, and settlements keep their order."""
+def read_properties(properties: bytes) -> tuple[str | None, Mapping[str, object]]:
+    """The message id and the headers. Raises ValueError if nobody can decode them."""
+    message_id = _frames.read_plain_properties(properties)
+    if message_id is not None:
+        return message_id, {}
+    described = _decoded(properties)
+    return described.message_id, described.headers or {}
 
-    def __init__(self, link: Link, channel: Channel, consumer_tag: str) -> None:
-        self._link = link
-        self._channel = channel
-        self._consumer_tag = consumer_tag
-        self._cancelled = False
 
-    def ack(self, tag: int) -> None:
-        """The task is done."""
-        self._link.call_soon(lambda: self._channel.basic_ack(tag))
+def copy_properties(properties: bytes, message_id: str, headers: Mapping[str, Any], *, expires: bool) -> bytes:
+    """The properties of a copy of a message: persistent, with further headers, without what only its publisher may say.
 
-    def reject(self, tag: int, *, requeue: bool) -> None:
-        """The task failed. Counts toward the delivery limit of a quorum queue."""
-        self._link.call_soon(lambda: self._channel.basic_reject(tag, requeue=requeue))
+    A copy that is a dead letter does not expire.
+    """
+    described = _decoded(properties)
+    described.message_id = message_id
+    described.headers = {**(described.headers or {}), **headers}
+    described.delivery_mode = 2
+    described.user_id = None
+    if not expires:
+        described.expiration = None
+    return b"".join(described.encode())
 
-    def hand_back(self, tag: int) -> None:
-        """The task was not started. Not a reject, which RabbitMQ 4.3 counts as a failure."""
-        self._link.call_soon(lambda: self._channel.basic_nack(tag, requeue=True))
 
-    def cancel(self) -> None:
-        """End the subscription, once. What was on its way here is delivered before this returns."""
-        if self._cancelled:
-            return
-        self._cancelled = True
+def _deliveries_to(consumer: Consumer, on_delivery: OnDelivery) -> Route:
+    deliveries = _frames.Deliveries()
 
-        def start(answer: Future[None]) -> None:
-            # Not basic_cancel: after it, pika rejects what still arrives, and that would count as a failure.
-            self._channel._rpc(  # type: ignore[attr-defined]
-                Basic.Cancel(consumer_tag=self._consumer_tag, nowait=False),
-                lambda _: _resolve(answer, None),
-                [(Basic.CancelOk, {"consumer_tag": self._consumer_tag})],
-            )
+    def route(kind: int, payload: bytes) -> bool:
+        if not deliveries.takes(kind, payload):
+            return False
+        delivery = deliveries.read(kind, payload)
+        if delivery is not None:
+            on_delivery(consumer, *delivery)
+        return True
 
-        self._link.ask(start)
+    return route
+
+
+def _decoded(properties: bytes) -> BasicProperties:
+    described = BasicProperties()
+    try:
+        described.decode(properties)
+    except Exception as error:  # pika raises whatever the broken bytes lead to
+        raise ValueError(f"its properties cannot be decoded: {error!r}") from error
+    return described
 
 
 def _resolve(answer: Future[T], value: T) -> None:

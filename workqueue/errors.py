@@ -11,9 +11,11 @@
     │   └── TopologyMismatch        … because a queue exists with other properties
     ├── ConsumerCancelled           the broker ended the subscription
     ├── Closed                      used after close()
+    ├── ShutdownTimeout             a worker left tasks that were not finished
     └── PublishError
         ├── Unroutable              no queue took the message
         ├── Nacked                  the broker declined responsibility for it
+        ├── Refused                 the broker will not have a message like that
         ├── NotSent                 it never left this process
         └── OutcomeUnknown          it may or may not have arrived
 """
@@ -54,7 +56,7 @@ class AccessRefused(ConnectionFailed):
 class ConnectionLost(WorkqueueError):
     """An open connection went away: the broker closed it, it stopped answering, or the network failed."""
 
-    hint = "Tasks that were not acknowledged go to another worker. Start again when the broker is back."
+    hint = "Tasks that were not acknowledged go to another worker."
 
 
 class ChannelClosed(WorkqueueError):
@@ -127,11 +129,17 @@ class TopologyMismatch(ChannelClosed):
 class ConsumerCancelled(WorkqueueError):
     """The broker ended the subscription, as it does when the queue is deleted or its node goes away."""
 
-    hint = "Was the queue deleted? Start again to declare it and to subscribe anew."
+    hint = "Was the queue deleted, or did a task take longer than the broker's consumer_timeout?"
 
 
 class Closed(WorkqueueError):
     """The object was closed before, or while, it was used."""
+
+
+class ShutdownTimeout(WorkqueueError):
+    """A worker that was stopped gave up waiting for its handlers. Their tasks go to another worker."""
+
+    hint = "Give it more time (shutdown_timeout), or make tasks shorter."
 
 
 class PublishError(WorkqueueError):
@@ -152,6 +160,20 @@ class Nacked(PublishError):
     """The broker declined the message, as a full queue with overflow="reject-publish" does."""
 
     hint = "Try again later: the queue may be full, or may have lost its leader."
+
+
+class Refused(PublishError):
+    """The broker closed the channel because of this message, as it does if it is too large. It has not kept it.
+
+    ``code`` and ``text`` are as in ChannelClosed.
+    """
+
+    hint = "Send it in smaller parts, or raise the broker's max_message_size."
+
+    def __init__(self, code: int, text: str, *, message_id: str) -> None:
+        super().__init__(f"the broker refused the message: {code} {text}", message_id=message_id)
+        self.code = code
+        self.text = text
 
 
 class NotSent(PublishError):

@@ -5,6 +5,7 @@ must not call the producer or worker. What it raises is logged, and changes noth
 """
 
 import dataclasses
+import logging
 from typing import Literal, Protocol
 
 from workqueue.errors import WorkqueueError
@@ -151,3 +152,22 @@ class Health:
     consuming: bool
     blocked: bool
     draining: bool
+
+
+class Teller:
+    """Calls an observer, if there is one, and outlives what it raises."""
+
+    def __init__(self, observer: Observer | None) -> None:
+        self._observer = observer
+
+    def __bool__(self) -> bool:
+        return self._observer is not None
+
+    def __call__(self, event: Event) -> None:
+        """Tell it."""
+        if self._observer is None:
+            return
+        try:
+            self._observer(event)
+        except Exception:
+            logging.getLogger("workqueue").exception("the observer failed on %s", type(event).__name__)

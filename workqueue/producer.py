@@ -1,17 +1,33 @@
 """Publishing: a send that returns was confirmed by the broker, and is in a queue."""
 
-import collections
+import itertools
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Self
 
+from workqueue import _frames
+from workqueue._backoff import Backoff
 from workqueue._confirms import ConfirmWindow, Publish, Settled
-from workqueue._io import Link, Properties
+from workqueue._io import PUBLISH_CHANNEL, Link
 from workqueue._url import check_url, safe_url
-from workqueue.errors import Closed, NotSent, OutcomeUnknown, WorkqueueError
+from workqueue.errors import (
+    AccessRefused,
+    Closed,
+    ConnectionFailed,
+    ConnectionLost,
+    Nacked,
+    NotSent,
+    OutcomeUnknown,
+    WorkqueueError,
+)
+from workqueue.events import Blocked, Connected, Disconnected, Observer, Published, PublishFailed, Teller
 from workqueue.queue import Queue
+
+PASSING = (ConnectionFailed, ConnectionLost, Nacked, NotSent, OutcomeUnknown)
+"""What may be gone at the next attempt (unless it is AccessRefused)."""
 
 
 class Producer:
@@ -19,23 +35,29 @@ class Producer:
 
     * ``url``: ``amqp://user:password@host:port/vhost``, or ``amqps://`` for TLS. A query may set what pika's
       URLParameters knows, such as ``?heartbeat=10``.
-    * ``window``: how many messages may wait for their confirmation at a time. Beyond it, sending waits.
-    * ``confirm_timeout``: seconds to wait for a confirmation in ``send``, and for room in the window.
+    * ``window``: how many messages may wait for their confirmation at a time (and 64 MiB of bodies, or a single one
+      that is larger). Beyond it, sending waits.
+    * ``confirm_timeout``: seconds that the confirmation of each message may take, and room in the window.
+    * ``observer``: is called with what happens; see :mod:`workqueue.events`.
 
     It connects when first used, or by ``with``, which closes it at the end. Once a connection was lost, it
     connects anew when next used. Raises InvalidURL.
     """
 
-    def __init__(self, url: str, *, window: int = 1000, confirm_timeout: float = 30.0) -> None:
+    def __init__(
+        self, url: str, *, window: int = 1000, confirm_timeout: float = 30.0, observer: Observer | None = None
+    ) -> None:
         check_url(url)
         if window < 1:
             raise ValueError(f"a window holds at least one message, not {window}")
         self._url = url
         self._window = window
         self._confirm_timeout = confirm_timeout
-        self._lock = threading.Lock()
+        self._tell = Teller(observer)
+        self._ids = map(f"{uuid.uuid4().hex}-{{:x}}".format, itertools.count())
+        self._connecting = threading.Lock()
         self._session: _Session | None = None
-        self._closed = False
+        self._closed = threading.Event()
 
     def __enter__(self) -> Self:
         self._connected()
@@ -46,7 +68,12 @@ class Producer:
 
     def __repr__(self) -> str:
         state = "not connected" if self._session is None else self._session.state
-        return f"<Producer {safe_url(self._url)} {'closed' if self._closed else state}>"
+        return f"<Producer {safe_url(self._url)} {'closed' if self._closed.is_set() else state}>"
+
+    @property
+    def blocked(self) -> str | None:
+        """Why the broker reads nothing that is published, such as "low on memory"; None if it does."""
+        return None if self._session is None else self._session.link.blocked
 
     def declare(self, queue: Queue) -> None:
         """Declare the queue unless this connection has done so. Sending does it by itself.
@@ -56,85 +83,116 @@ class Producer:
         """
         self._connected().declare(queue)
 
-    def send(self, queue: Queue | str, body: bytes, *, message_id: str | None = None, persistent: bool = True) -> None:
+    def send(
+        self, queue: Queue | str, body: bytes, *, message_id: str | None = None, persistent: bool = True, retry: int = 0
+    ) -> None:
         """Publish one message; return once the broker has it in a queue and has confirmed that.
 
-        A Queue is declared first, a name is not. Without a ``message_id`` it gets a unique one. Raises
-        Unroutable, Nacked, NotSent, OutcomeUnknown (the connection was lost, or ``confirm_timeout`` has
-        passed), and what ``declare`` raises.
+        A Queue is declared first, a name is not. Without a ``message_id`` it gets a unique one.
+
+        ``retry`` is how many more times to try, after some time, if there is no connection, the broker declines, or
+        nobody can tell. The message keeps its id, by which consumers can notice what this may cause: **if the outcome
+        was unknown, the message may end up in the queue more than once.**
+
+        Raises Unroutable, Refused, Nacked, NotSent, OutcomeUnknown (the connection was lost, or ``confirm_timeout``
+        has passed), and what ``declare`` raises.
         """
-        session = self._connected()
-        session.forbid_waiting_for_itself()
-        message_id = message_id or uuid.uuid4().hex
-        future = self._publish(session, queue, body, message_id, persistent)
-        try:
-            future.result(self._confirm_timeout)
-        except TimeoutError:
-            problem = f"the broker did not confirm within {self._confirm_timeout:g} s; {session.state}"
-            raise OutcomeUnknown(problem, message_id=message_id) from None
+        message_id = message_id or next(self._ids)
+        self._deliver(queue, body, message_id, _frames.plain_properties(message_id, persistent=persistent), retry)
 
     def send_async(
         self, queue: Queue | str, body: bytes, *, message_id: str | None = None, persistent: bool = True
     ) -> Future[None]:
         """Publish one message without waiting for its confirmation; the future ends as ``send`` would have.
 
-        Waits while the window is full, ``confirm_timeout`` seconds at most, then raises NotSent. The future
-        cannot be cancelled: the message is on its way. Its callbacks run in the I/O thread and must not wait.
+        It ends within ``confirm_timeout`` seconds. Waits while the window is full, as long at most, then raises
+        NotSent. The future cannot be cancelled: the message is on its way. Its callbacks run in the I/O thread and
+        must not wait.
         """
-        return self._publish(self._connected(), queue, body, message_id or uuid.uuid4().hex, persistent)
+        message_id = message_id or next(self._ids)
+        return self._publish(queue, body, message_id, _frames.plain_properties(message_id, persistent=persistent))
 
     def close(self) -> None:
         """Wait for outstanding confirmations, ``confirm_timeout`` seconds at most, then disconnect.
 
         What is not confirmed by then fails as OutcomeUnknown. Closing twice is fine.
         """
-        with self._lock:
-            self._closed = True
+        self._closed.set()
+        with self._connecting:
             session = self._session
         if session is not None:
-            session.close(self._confirm_timeout)
+            session.close()
 
-    def _publish(
-        self, session: "_Session", queue: Queue | str, body: bytes, message_id: str, persistent: bool
-    ) -> Future[None]:
+    def _deliver(self, queue: Queue | str, body: bytes, message_id: str, properties: bytes, retry: int) -> None:
+        backoff = Backoff()
+        while True:
+            try:
+                session = self._session
+                if session is not None:
+                    session.forbid_waiting_for_itself()
+                return self._publish(queue, body, message_id, properties).result()
+            except PASSING as error:
+                if backoff.attempts >= retry or isinstance(error, AccessRefused):
+                    raise
+                if self._closed.wait(backoff.next()):
+                    raise
+
+    def _publish(self, queue: Queue | str, body: bytes, message_id: str, properties: bytes) -> Future[None]:
         name = queue.name if isinstance(queue, Queue) else queue
         for what, text in (("queue's name", name), ("message id", message_id)):
-            if len(text.encode()) > 255:
+            if len(text) > 63 and len(text.encode()) > 255:
                 raise ValueError(f"a {what} has at most 255 bytes: {text!r}")
-        described = Properties(message_id=message_id, delivery_mode=2 if persistent else 1)
+        session = self._connected()
         if isinstance(queue, Queue):
             session.declare(queue)
-        future: Future[None] = Future()
-        future.set_running_or_notify_cancel()
-        session.publish(Publish(name, message_id, future), body, described, self._confirm_timeout)
-        return future
+        publish = Publish(name, message_id, properties, body, _Confirmation())
+        session.publish(publish)
+        return publish.future
 
     def _connected(self) -> "_Session":
-        with self._lock:
-            if self._closed:
+        session = self._session
+        if session is not None and session.link.failure is None and not self._closed.is_set():
+            return session
+        with self._connecting:
+            if self._closed.is_set():
                 raise Closed("the producer was closed")
             if self._session is None or self._session.link.failure is not None:
-                self._session = _Session(self._url, self._window)
+                self._session = _Session(
+                    self._url, self._window, self._confirm_timeout, self._tell, self._closed.is_set
+                )
             return self._session
+
+
+class _Confirmation(Future[None]):
+    """A future that cannot be cancelled."""
+
+    def cancel(self) -> bool:
+        return False
 
 
 class _Session:
     """One connection of a producer, from its opening to its loss, with every message that was given to it."""
 
-    def __init__(self, url: str, window: int) -> None:
+    def __init__(self, url: str, window: int, timeout: float, tell: Teller, abandoned: Callable[[], bool]) -> None:
+        self._timeout = timeout
+        self._tell = tell
         self._window = ConfirmWindow(window)
         self._declared: set[Queue] = set()
         # Guards the window and all below. Futures are resolved outside it, since their callbacks may publish.
-        self._changed = threading.Condition()
-        self._outbox: collections.deque[tuple[Publish, bytes, Properties]] = collections.deque()
+        self._changed = threading.Condition(threading.Lock())
+        self._open = False
+        self._timing = False
         self._lost: WorkqueueError | None = None
-        self.link = Link(url, "workqueue producer", self._on_lost, abandoned=lambda: False)
+        self.link = Link(
+            url, "workqueue producer", on_lost=self._on_lost, on_blocked=self._on_blocked, abandoned=abandoned
+        )
         try:
             self.link.open()
-            self._write = self.link.publisher(self._on_return, self._on_confirm)
+            self.link.publisher(self._on_return, self._on_confirm, self._on_open, self._on_refused)
         except BaseException:
             self.link.close()
             raise
+        tell(Connected(self.link.safe_url, "producer"))
 
     @property
     def state(self) -> str:
@@ -152,36 +210,66 @@ class _Session:
             self.link.declare(queue)
             self._declared.add(queue)
 
-    def publish(self, publish: Publish, body: bytes, described: Properties, timeout: float) -> None:
+    def publish(self, publish: Publish) -> None:
+        size = len(publish.body)
         with self._changed:
-            if self._window.full:
+            if not self._window.has_room(size):
                 self.forbid_waiting_for_itself()
-                self._changed.wait_for(lambda: self._lost is not None or not self._window.full, timeout)
+                self._changed.wait_for(lambda: self._lost is not None or self._window.has_room(size), self._timeout)
             if self._lost is not None:
                 raise NotSent(f"not sent: {self._lost}", message_id=publish.message_id) from self._lost
-            if self._window.full:
-                problem = f"not sent: no room in the window for {timeout:g} s; {self.state}"
+            if not self._window.has_room(size):
+                problem = f"not sent: no room in the window for {self._timeout:g} s; {self.state}"
                 raise NotSent(problem, message_id=publish.message_id)
-            self._window.reserve(publish)
-            self._outbox.append((publish, body, described))
-            first = len(self._outbox) == 1
+            publish.started = time.monotonic()
+            publish.deadline = publish.started + self._timeout
+            first = self._window.reserve(publish)
         if first:  # one wake-up of the I/O thread for a burst of messages
             self.link.call_soon(self._flush)
 
-    def close(self, timeout: float) -> None:
+    def close(self) -> None:
         if not self.link.in_io_thread:
             with self._changed:
-                self._changed.wait_for(lambda: self._lost is not None or not len(self._window), timeout)
+                self._changed.wait_for(lambda: self._lost is not None or not len(self._window), self._timeout)
         self.link.close()
 
     # In the I/O thread:
 
     def _flush(self) -> None:
+        frames: list[bytes] = []
         with self._changed:
-            while self._outbox:
-                publish, body, described = self._outbox.popleft()
-                self._write(publish.routing_key, body, described)
-                self._window.sent(publish)
+            # What a broker in alarm does not read stays here: when its time is over, it was certainly not sent.
+            if self._open and self.link.blocked is None:
+                for each in self._window.take():
+                    frames += _frames.publish(
+                        PUBLISH_CHANNEL, each.queue, each.properties, each.body, self.link.frame_max
+                    )
+        self.link.write(frames)
+        self._watch_deadlines()
+
+    def _watch_deadlines(self) -> None:
+        with self._changed:
+            deadline = None if self._timing else self._window.next_deadline()
+            self._timing = self._timing or deadline is not None
+        if deadline is not None:
+            self.link.call_later(max(0.0, deadline - time.monotonic()), self._on_deadline)
+
+    def _on_deadline(self) -> None:
+        self._timing = False
+        self._settle(lambda: self._window.expired(time.monotonic(), f"within {self._timeout:g} s; {self.state}"))
+        self._watch_deadlines()
+
+    def _on_open(self) -> None:
+        self._open = True
+        self._flush()
+
+    def _on_refused(self, code: int, text: str) -> None:
+        self._open = False
+        self._settle(lambda: self._window.channel_closed(code, text))
+
+    def _on_blocked(self, reason: str | None) -> None:
+        self._tell(Blocked(reason, "producer"))
+        self._flush()
 
     def _on_return(self, message_id: str | None, reason: str) -> None:
         with self._changed:
@@ -193,10 +281,11 @@ class _Session:
     def _on_lost(self, reason: WorkqueueError) -> None:
         def lost() -> list[Settled]:
             self._lost = reason
-            self._outbox.clear()
             return self._window.lost(str(reason))
 
         self._settle(lost)
+        if not isinstance(reason, Closed):
+            self._tell(Disconnected(reason, "producer"))
 
     def _settle(self, settle: Callable[[], list[Settled]]) -> None:
         with self._changed:
@@ -207,3 +296,11 @@ class _Session:
                 publish.future.set_result(None)
             else:
                 publish.future.set_exception(error)
+            if self._tell:
+                self._tell_fate(publish, error)
+
+    def _tell_fate(self, publish: Publish, error: WorkqueueError | None) -> None:
+        if error is None:
+            self._tell(Published(publish.queue, publish.message_id, time.monotonic() - publish.started))
+        else:
+            self._tell(PublishFailed(publish.queue, publish.message_id, error))

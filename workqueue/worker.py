@@ -1,7 +1,6 @@
 """Consuming: every task is settled once its work is over, and not before."""
 
 import contextlib
-import functools
 import logging
 import queue as queues
 import signal
@@ -10,9 +9,14 @@ import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-from workqueue._io import Consumer, Link
+from workqueue._backoff import Backoff
+from workqueue._consumer import Consumer
+from workqueue._failures import Failures
+from workqueue._handlers import Handlers, tasks
+from workqueue._io import Link
 from workqueue._url import check_url, safe_url
-from workqueue.errors import Closed, Reject, WorkqueueError
+from workqueue.errors import AccessRefused, ChannelClosed, ConnectionLost, WorkqueueError
+from workqueue.events import Blocked, Connected, Disconnected, Draining, Health, Observer, Subscribed, Teller
 from workqueue.message import Message
 from workqueue.queue import Queue
 
@@ -23,24 +27,40 @@ A quorum queue may lose acks that are sent right before their channel closes, be
 #10327). A client that stayed for half of this lost none.
 """
 
+STEADY = 5.0
+"""Seconds after which a subscription counts as one that works: if it is lost then, the delays begin anew."""
+
+_GLANCE = 1.0
+"""Seconds after which a wait is begun anew: a signal that comes when it is just about to begin does not end it."""
+
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
-logger = logging.getLogger("workqueue")
+logger = logging.getLogger("workqueue.connection")
+"""Apart from what is logged of tasks: who has an observer that tells of connections can do without."""
 
 
 class Worker:
-    """Takes tasks from a queue and gives each to ``handler``, one at a time.
+    """Takes tasks from a queue and gives each to ``handler``.
 
     * ``url``: as for :class:`~workqueue.Producer`.
     * ``queue``: where the tasks are. A Queue is declared first, a name is taken to exist.
-    * ``handler``: called with a Message in the thread that called ``run``. If it returns, the task is
-      acknowledged. If it raises :class:`~workqueue.Reject`, the task is dead-lettered where the queue says
-      so, else dropped. If it raises another exception, that is logged, and the task goes back as failed.
-    * ``prefetch``: how many unsettled tasks the broker may give to this worker, from 1 to 65535. 1 is fair
-      dispatch: no task waits here while another worker is free.
-    * ``on_ready``: called once tasks can arrive, before the first is handled.
+    * ``handler``: called with a Message. If it returns, the task is acknowledged. If it raises
+      :class:`~workqueue.Reject`, the task is dead-lettered where the queue says so, else dropped. If it raises
+      another exception, that is logged, and the task goes back as failed.
+    * ``concurrency``: how many threads call it. More than one is for work that waits; for work that computes, run
+      more processes.
+    * ``prefetch``: how many unsettled tasks the broker may give to this worker, from ``concurrency`` (the default) to
+      65535. Without spare ones dispatch is fair: no task waits here while another worker is free. More are faster
+      where tasks are short.
+    * ``max_attempts``: how often a task may fail before it goes to the queue's ``dead_letter``; 20 by default. It is
+      about tasks whose handler raises; those that take their worker with them are counted by quorum queues alone.
+      Without ``dead_letter`` there is no end to it but a quorum queue's delivery limit.
+    * ``shutdown_timeout``: seconds that tasks in hand may take to finish after ``stop``.
+    * ``observer``: is called with what happens; see :mod:`workqueue.events`.
 
-    A task that is not settled when the connection ends, for whatever reason, goes to another worker.
+    Delivery is at least once. A task that is not settled when the connection ends, for whatever reason, goes to another
+    worker, or comes here again, with ``redelivered`` set. That includes a task whose handler is killed, runs out of
+    memory, or holds the interpreter's lock so long that no heartbeat is answered.
     """
 
     def __init__(
@@ -49,127 +69,173 @@ class Worker:
         queue: Queue | str,
         handler: Callable[[Message], object],
         *,
-        prefetch: int = 1,
-        on_ready: Callable[[], object] | None = None,
+        prefetch: int | None = None,
+        concurrency: int = 1,
+        max_attempts: int | None = None,
+        shutdown_timeout: float = 30.0,
+        observer: Observer | None = None,
     ) -> None:
         check_url(url)
-        if not 1 <= prefetch <= 65535:
-            raise ValueError(f"prefetch is a number from 1 to 65535, not {prefetch}")
+        if concurrency < 1:
+            raise ValueError(f"concurrency is 1 or more, not {concurrency}")
+        prefetch = concurrency if prefetch is None else prefetch
+        if not concurrency <= prefetch <= 65535:
+            raise ValueError(f"prefetch is a number from {concurrency} (concurrency) to 65535, not {prefetch}")
         self._url = url
         self._queue = queue
         self._name = queue.name if isinstance(queue, Queue) else queue
-        self._handler = handler
         self._prefetch = prefetch
-        self._on_ready = on_ready
+        self._shutdown_timeout = shutdown_timeout
+        self._tell = Teller(observer)
+        self._failures = Failures(url, queue, max_attempts)
+        # What run has to know. SimpleQueue, because a signal handler may put while the same thread gets.
+        self._mail: queues.SimpleQueue[BaseException | None] = queues.SimpleQueue()
+        self._handlers = Handlers(self._name, handler, concurrency, self._failures, self._tell, self._mail.put)
         self._state = "not started"
-        self._stopping = False
-        self._lost: WorkqueueError | None = None
-        # None wakes the worker up. SimpleQueue, because a signal handler may put while the same thread gets.
-        self._inbox: queues.SimpleQueue[tuple[int, Message] | None] = queues.SimpleQueue()
-        self._in_hand: Message | None = None
-        self._settled_at: float | None = None
-        self._ended = threading.Event()
+        self._stopped = False
+        self._link: Link | None = None
 
     def __repr__(self) -> str:
-        hand = "nothing" if self._in_hand is None else "one task"
-        return f"<Worker {self._name!r} at {safe_url(self._url)} {self._state}, {hand} in hand>"
+        in_hand = tasks(self._handlers.in_hand)
+        return f"<Worker {self._name!r} at {safe_url(self._url)} {self._state}, {in_hand} in hand>"
+
+    @property
+    def health(self) -> Health:
+        """How it is, for a probe. May be asked from any thread."""
+        link, state = self._link, self._state
+        connected = link is not None and link.is_open
+        return Health(
+            connected=connected,
+            consuming=connected and state == "consuming",
+            blocked=connected and link is not None and link.blocked is not None,
+            draining=self._stopping() and state != "stopped",
+        )
 
     def run(self) -> None:
         """Work until stopped. A worker runs once.
 
-        In the main thread, SIGTERM or SIGINT stops it as ``stop`` does. A second one has its default action:
-        the process ends at once, and the task in hand goes to another worker.
+        When the connection is lost, or the broker ends the subscription, it connects and subscribes anew, after a delay
+        that grows up to 30 seconds. In the main thread, SIGTERM or SIGINT stops it as ``stop`` does. A second one has
+        its default action: the process ends at once, and the tasks in hand go to another worker.
 
-        Raises whatever else ended it: TopologyMismatch, ConnectionFailed (AccessRefused), ConnectionLost,
-        ConsumerCancelled, ChannelClosed. It does not connect again.
+        Raises what trying again would not help against: AccessRefused, TopologyMismatch, ChannelClosed (the queue does
+        not exist, and was given by name; or the user may not use it), ShutdownTimeout, and what the handler raises if
+        that is no Exception, such as SystemExit. Also what the connection was lost to, if that happened while it was
+        stopping, so that tasks in hand may be done again.
         """
+        if self._state != "not started":
+            raise RuntimeError("a worker runs once")
+        self._state = "connecting"
         with self._signals():
-            # Until there is a subscription, there is nothing to finish that would be worth waiting for.
-            abandoned = lambda: self._stopping and self._state == "connecting"  # noqa: E731
-            link = Link(self._url, "workqueue worker", self._on_lost, abandoned)
             try:
-                self._state = "connecting"
-                consumer = self._subscribe(link)
-                if consumer is not None:
-                    self._state = "consuming"
-                    unstarted = self._work(consumer)
-                    self._state = "draining"
-                    self._drain(consumer, unstarted)
+                self._handlers.start()
+                self._serve()
+            except WorkqueueError:
+                self._handlers.finish(self._shutdown_timeout)
+                raise
             finally:
-                link.close()
                 self._state = "stopped"
+                self._failures.close()
 
     def stop(self) -> None:
-        """Finish the task in hand, hand back what was not started, and have ``run`` return.
+        """Finish the tasks in hand, hand back what was not started, and have ``run`` return.
 
         May be called from any thread and from a signal handler, any number of times.
         """
-        self._stopping = True
-        self._inbox.put(None)
+        self._stopped = True
+        self._handlers.stop()
+        self._mail.put(None)
 
-    def _ending(self) -> bool:
-        return self._stopping or self._lost is not None
+    def _stopping(self) -> bool:
+        return self._stopped
 
-    def _subscribe(self, link: Link) -> Consumer | None:
-        try:
-            link.open()
-            if isinstance(self._queue, Queue):
-                link.declare(self._queue)
-            return link.consumer(self._name, self._prefetch, lambda *delivery: self._inbox.put(delivery), self._on_lost)
-        except Closed:
-            if self._stopping:
-                return None
-            raise
+    def _serve(self) -> None:
+        backoff = Backoff()
+        while not self._stopping():
+            subscribed_at: float | None = None
+            link = self._link = Link(
+                self._url,
+                "workqueue worker",
+                on_lost=self._mail.put,
+                on_blocked=lambda reason: self._tell(Blocked(reason, "worker")),
+                # Until there is a subscription, there is nothing to finish that would be worth waiting for.
+                abandoned=lambda: self._stopping() and self._state == "connecting",
+            )
+            try:
+                consumer = self._subscribe(link)
+                subscribed_at = time.monotonic()
+                self._wait_for_the_end_of(link)
+                self._drain(link, consumer)
+            except WorkqueueError as error:
+                self._state = "connecting"
+                if subscribed_at is not None and time.monotonic() - subscribed_at > STEADY:
+                    backoff.reset()
+                delay = self._delay(error, backoff, subscribed=subscribed_at is not None)
+            else:
+                return
+            finally:
+                link.close()
+            self._wait(delay)
+        if unsettled := self._handlers.in_hand:
+            raise ConnectionLost(f"stopped without a connection: {tasks(unsettled)} in hand cannot be settled")
 
-    def _on_lost(self, reason: WorkqueueError) -> None:
-        self._lost = self._lost or reason
-        self._ended.set()
-        self._inbox.put(None)
+    def _subscribe(self, link: Link) -> Consumer:
+        link.open()
+        self._tell(Connected(link.safe_url, "worker"))
+        if isinstance(self._queue, Queue):
+            link.declare(self._queue)
+        consumer = link.consumer(self._name, self._prefetch, self._handlers.deliver)
+        self._state = "consuming"
+        self._tell(Subscribed(self._name, self._prefetch))
+        return consumer
 
-    def _work(self, consumer: Consumer) -> list[int]:
-        """Handle tasks until there is a reason not to; return the tags of those that were not started."""
-        if self._on_ready is not None:
-            self._on_ready()
-        while not self._ending():
-            delivery = self._inbox.get()
-            if delivery is None:
-                continue
-            if self._ending():
-                return [delivery[0]]
-            self._handle(consumer, *delivery)
-        return []
+    def _wait_for_the_end_of(self, link: Link) -> None:
+        """Return when it is time to stop; raise what the link was lost to."""
+        while not self._stopping():
+            self._wait(None)
+            if link.failure is not None:
+                raise link.failure
 
-    def _handle(self, consumer: Consumer, tag: int, message: Message) -> None:
-        self._in_hand = message
-        try:
-            self._handler(message)
-        except Reject as refusal:
-            logger.warning("task %s of queue %r was rejected: %s", message.message_id, self._name, refusal)
-            settle = functools.partial(consumer.reject, tag, requeue=False)
-        except Exception:
-            logger.exception("task %s of queue %r failed and goes back", message.message_id, self._name)
-            settle = functools.partial(consumer.reject, tag, requeue=True)
-        else:
-            settle = functools.partial(consumer.ack, tag)
-        finally:
-            self._in_hand = None
-        if self._ending():
-            consumer.cancel()  # first, or the broker would send another task, only to get it back as redelivered
-        settle()
-        self._settled_at = time.monotonic()
+    def _wait(self, seconds: float | None) -> None:
+        """Wait for mail, or so long, or until it is time to stop; raise what a handler raised that is no Exception."""
+        until = None if seconds is None else time.monotonic() + seconds
+        left = seconds
+        while not self._stopping() and (left is None or left > 0):
+            with contextlib.suppress(queues.Empty):
+                mail = self._mail.get(timeout=_GLANCE if left is None else min(left, _GLANCE))
+                if mail is not None and not isinstance(mail, WorkqueueError):
+                    raise mail
+            if until is None:
+                return
+            left = until - time.monotonic()
 
-    def _drain(self, consumer: Consumer, unstarted: list[int]) -> None:
+    def _delay(self, error: WorkqueueError, backoff: Backoff, *, subscribed: bool) -> float:
+        """Seconds to wait before the next attempt; raise the error if there must be none."""
+        if self._stopping():
+            if subscribed:
+                raise error
+            return 0.0
+        refused = isinstance(error, ChannelClosed) and not subscribed and _is_final(error)
+        if refused or isinstance(error, AccessRefused):
+            self._tell(Disconnected(error, "worker"))
+            raise error
+        self._handlers.drop_unstarted()
+        delay = backoff.next()
+        logger.warning("%s; trying again in %.1f s", error, delay)
+        self._tell(Disconnected(error, "worker", delay))
+        return delay
+
+    def _drain(self, link: Link, consumer: Consumer) -> None:
+        self._state = "draining"
+        self._tell(Draining(self._name, self._handlers.in_hand))
         consumer.cancel()
-        while not self._inbox.empty():
-            delivery = self._inbox.get()
-            if delivery is not None:
-                unstarted.append(delivery[0])
-        for tag in unstarted:
-            consumer.hand_back(tag)
-        if self._settled_at is not None:
-            self._ended.wait(max(0.0, self._settled_at + ACK_GRACE - time.monotonic()))
-        if self._lost is not None:
-            raise self._lost
+        self._handlers.hand_back()
+        self._handlers.finish(self._shutdown_timeout)
+        while link.failure is None and (left := self._handlers.settled_at + ACK_GRACE - time.monotonic()) > 0:
+            with contextlib.suppress(queues.Empty):
+                self._mail.get(timeout=left)
+        if link.failure is not None:
+            raise link.failure
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -189,3 +255,8 @@ class Worker:
         finally:
             for each, handler in previous.items():
                 signal.signal(each, signal.SIG_DFL if handler is None else handler)
+
+
+def _is_final(refusal: ChannelClosed) -> bool:
+    """Whether a refusal to subscribe will be the same next time. A node that is down will be back."""
+    return refusal.code in (403, 406) or (refusal.code == 404 and "is down or inaccessible" not in refusal.text)

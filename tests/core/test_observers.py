@@ -159,7 +159,7 @@ def test_a_log_line_says_what_happened_when_and_to_which_task():
         "queue": "tasks",
         "message_id": "id-1",
         "redelivered": True,
-        "delivery_count": 2,
+        "failures": 2,
         "outcome": "failed",
         "seconds": 0.123457,
         "error": "ValueError",

@@ -56,8 +56,9 @@ def app() -> None:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run one command line and return its exit code."""
-    # The core's errors say it all. This keeps pika from logging the same to stderr where nobody set up logging.
+    # The core's errors say it all. This keeps pika from logging the same in ten lines of its own.
     logging.getLogger("pika").addHandler(logging.NullHandler())
+    logging.getLogger("pika").propagate = False
     try:
         code = app.main(arguments, prog_name="workqueue", standalone_mode=False)
     except click.UsageError as error:

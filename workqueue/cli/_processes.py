@@ -58,10 +58,6 @@ class _Place:
     started: float = 0.0
     backoff: Backoff = field(default_factory=lambda: Backoff(first=1.0))
 
-    @property
-    def running(self) -> bool:
-        return self.process is not None
-
 
 class Supervisor:
     """Runs ``workqueue worker`` with each of these arguments, as a fresh process with this environment.
@@ -97,15 +93,20 @@ class Supervisor:
         """
         with self._signals():
             self._places[0].due = time.monotonic()
-            while self._deadline is None or any(place.running for place in self._places):
-                now = time.monotonic()
-                for place in self._places:
-                    if place.process is not None and (status := place.process.poll()) is not None:
-                        self._ended(place, place.process.pid, status)
-                    elif place.due is not None and place.due <= now and self._deadline is None:
-                        self._start(place)
+            while True:
+                self._look()
+                if self._deadline is not None and all(place.process is None for place in self._places):
+                    return self._code
                 self._wait()
-            return self._code
+
+    def _look(self) -> None:
+        """See who has ended, and start whoever is due."""
+        now = time.monotonic()
+        for place in self._places:
+            if place.process is not None and (status := place.process.poll()) is not None:
+                self._ended(place, place.process.pid, status)
+            elif place.due is not None and place.due <= now and self._deadline is None:
+                self._start(place)
 
     def _wait(self) -> None:
         """Until something happens, or is due."""

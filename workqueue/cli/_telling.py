@@ -5,7 +5,7 @@ import threading
 import click
 
 from workqueue.cli._handler import say
-from workqueue.events import Blocked, Connected, Disconnected, Event, Subscribed
+from workqueue.events import Blocked, Connected, Disconnected, Event, Subscribed, TaskStarted
 
 
 class Telling:
@@ -24,7 +24,7 @@ class Telling:
             match event:
                 case Connected(url):
                     self._url = url
-                case Subscribed():
+                case Subscribed() | TaskStarted():  # a task may be there before the news that tasks can arrive
                     self._subscribed()
                 case Disconnected():
                     self._disconnected(event)

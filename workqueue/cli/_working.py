@@ -72,6 +72,7 @@ def work(settings: Settings) -> int:
         dots(settings.dot, silent=logs is not None) if settings.handler is None else load_handler(settings.handler)
     )
     observers: list[Observer] = [logs or Telling()]
+    logging.getLogger("workqueue.connection").disabled = True  # the observer tells the same
     the_work = _Work()
     with contextlib.ExitStack() as stack:
         if settings.metrics is not None:

@@ -57,8 +57,8 @@ from workqueue.queue import QueueType
     "--max-attempts",
     type=click.IntRange(1),
     metavar="N",
-    show_default="no limit but the broker's",
-    help="Dead-letter a task when it has failed so often. Needs --dead-letter.",
+    show_default="20 with --dead-letter, else no limit but the broker's",
+    help="Dead-letter a task when its handler has failed so often. Needs --dead-letter.",
 )
 @option(
     "--shutdown-timeout",

@@ -15,6 +15,7 @@ import threading
 from dataclasses import dataclass
 
 from workqueue.errors import Reject, WorkqueueError
+from workqueue.events import Disconnected, Event, Subscribed
 from workqueue.guarantee.actor import say
 from workqueue.message import Message
 from workqueue.worker import Worker
@@ -68,14 +69,19 @@ def _listen(handler: _Handler) -> None:
     os._exit(3)
 
 
+def _hear(event: Event) -> None:
+    if isinstance(event, Subscribed):
+        say("ready")
+    elif isinstance(event, Disconnected):
+        say("disconnected", error=type(event.reason).__name__, why=str(event.reason))
+
+
 def main() -> int:
     """Run a worker as told by the command line and the environment; returns 1 if ``run`` raised."""
     options = Options(**json.loads(sys.argv[1]))
     handler = _Handler()
     threading.Thread(target=_listen, args=[handler], daemon=True).start()
-    worker = _Worker(
-        os.environ[URL_VARIABLE], options.queue, handler, prefetch=options.prefetch, on_ready=lambda: say("ready")
-    )
+    worker = _Worker(os.environ[URL_VARIABLE], options.queue, handler, prefetch=options.prefetch, observer=_hear)
     try:
         worker.run()
     except WorkqueueError as error:

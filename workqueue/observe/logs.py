@@ -86,8 +86,8 @@ def _fields(event: Event) -> dict[str, Any]:
         value = getattr(event, field.name)
         if isinstance(value, Message):
             fields |= {"queue": value.queue, "message_id": value.message_id, "redelivered": value.redelivered}
-            if value.delivery_count is not None:
-                fields["delivery_count"] = value.delivery_count
+            if value.failures:
+                fields["failures"] = value.failures
         elif isinstance(value, Exception):
             fields |= {field.name: type(value).__name__, f"{field.name}_says": str(value)}
             if isinstance(value, WorkqueueError) and value.hint is not None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from pika.channel import Channel
 
-from workqueue import producer as producers
+from workqueue import _frames
 from workqueue.guarantee.mutants._mutant import Made, Method, Mutant, replace
 from workqueue.producer import Producer, _Session
 from workqueue.queue import Queue
@@ -12,13 +12,13 @@ from workqueue.queue import Queue
 
 def _transient(made: Made) -> None:
     def around(original: Method) -> Method:
-        def properties(**described: Any) -> Any:
+        def plain_properties(message_id: str, **_: bool) -> Any:
             made()
-            return original(**described | {"delivery_mode": 1})
+            return original(message_id, persistent=False)
 
-        return properties
+        return plain_properties
 
-    replace(producers, "Properties", around)
+    replace(_frames, "plain_properties", around)
 
 
 def _no_confirm(made: Made) -> None:
@@ -59,14 +59,14 @@ def _send_without_waiting(made: Made) -> None:
 
 def _mandatory_off(made: Made) -> None:
     def around(original: Method) -> Method:
-        def basic_publish(channel: Channel, *message: Any, mandatory: bool) -> None:
-            if mandatory:
-                made()
-            original(channel, *message, mandatory=False)
+        def publish(*message: Any) -> Any:
+            made()
+            return original(*message)
 
-        return basic_publish
+        return publish
 
-    replace(Channel, "basic_publish", around)
+    _frames._MANDATORY = 0
+    replace(_frames, "publish", around)
 
 
 def _returns_ignored(made: Made) -> None:
@@ -97,7 +97,7 @@ def _send_twice(made: Made) -> None:
 
 
 def _close_without_waiting(made: Made) -> None:
-    def close(session: _Session, _: float) -> None:
+    def close(session: _Session) -> None:
         made()
         session.link.close()
 

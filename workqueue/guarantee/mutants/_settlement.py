@@ -7,9 +7,10 @@ from typing import Any
 
 from pika.channel import Channel
 
-from workqueue._io import Consumer
+from workqueue._consumer import Consumer
+from workqueue._handlers import Handlers, _Delivery
+from workqueue._io import Link
 from workqueue.guarantee.mutants._mutant import Made, Method, Mutant, replace
-from workqueue.message import Message
 from workqueue.worker import Worker
 
 _SETTLEMENTS = ("ack", "reject", "hand_back")
@@ -19,7 +20,7 @@ _TAKES_ALL = 0  # as a delivery tag with multiple: all that were delivered so fa
 
 def _settles_nothing() -> None:
     for name in _SETTLEMENTS:
-        replace(Consumer, name, lambda _: lambda *_, **__: None)
+        replace(Consumer, name, lambda _: lambda *_, **__: True)
 
 
 def _auto_ack(made: Made) -> None:
@@ -39,32 +40,36 @@ def _ack_before_work(made: Made) -> None:
     _settles_nothing()
 
     def around(original: Method) -> Method:
-        def handle(worker: Worker, consumer: Consumer, tag: int, message: Message) -> None:
-            ack(consumer, tag)
-            _wait_for_the_broker(consumer)
+        def handle(handlers: Handlers, delivery: _Delivery) -> None:
+            ack(delivery.consumer, delivery.tag)
+            _wait_for_the_broker(delivery.consumer)
             made()
-            original(worker, consumer, tag, message)
+            original(handlers, delivery)
 
         return handle
 
-    replace(Worker, "_handle", around)
+    replace(Handlers, "_handle", around)
+
+
+def _channel(consumer: Consumer) -> Channel:
+    channels: dict[int, Channel] = consumer._link._connection._channels  # type: ignore[attr-defined]
+    return channels[consumer._channel]
 
 
 def _wait_for_the_broker(consumer: Consumer) -> None:
     # So that a mistake does not depend on whether the I/O thread comes to write before the worker is killed.
     def ask(answer: "Future[None]") -> None:
-        consumer._channel.flow(True, lambda _: answer.set_result(None))
+        _channel(consumer).flow(True, lambda _: answer.set_result(None))
 
     consumer._link.ask(ask)
 
 
 def _ack_twice(made: Made) -> None:
     def around(original: Method) -> Method:
-        def ack(consumer: Consumer, tag: int) -> None:
+        def ack(consumer: Consumer, tag: int) -> Any:
             made()
-            original(consumer, tag)
-            original(consumer, tag)
-            _wait_for_the_broker(consumer)
+            consumer._link.call_soon(lambda: _channel(consumer).basic_ack(tag))
+            return original(consumer, tag)
 
         return ack
 
@@ -75,12 +80,12 @@ def _settles_otherwise(method: str, settle: Callable[[Consumer, int], None], mad
     """Have a method of Consumer settle in another way, if it is called with these options."""
 
     def around(original: Method) -> Method:
-        def settlement(consumer: Consumer, tag: int, **options: bool) -> None:
+        def settlement(consumer: Consumer, tag: int, **options: bool) -> Any:
             if options == when:
                 made()
                 consumer._link.call_soon(lambda: settle(consumer, tag))
-            else:
-                original(consumer, tag, **options)
+                return True
+            return original(consumer, tag, **options)
 
         return settlement
 
@@ -91,37 +96,69 @@ def _settling(name: str, mistake: str, method: str, settle: Callable[[Any, int],
     """A mutant whose consumer settles in another way; ``settle`` gets the channel and the delivery tag."""
 
     def apply(made: Made) -> None:
-        _settles_otherwise(method, lambda consumer, tag: settle(consumer._channel, tag), made, **when)
+        _settles_otherwise(method, lambda consumer, tag: settle(_channel(consumer), tag), made, **when)
 
     return Mutant(name, mistake, apply)
 
 
-class _Uncancelled:
-    """A consumer that is not cancelled yet."""
-
-    def __init__(self, consumer: Consumer, made: Made) -> None:
-        self._consumer = consumer
-        self._made = made
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._consumer, name)
-
-    def cancel(self) -> None:
-        self._made()
-
-
 def _settle_before_cancel(made: Made) -> None:
-    def around(original: Method) -> Method:
-        def handle(worker: Worker, consumer: Consumer, tag: int, message: Message) -> None:
-            original(worker, _Uncancelled(consumer, made), tag, message)
-            # So that it does not depend on which of the two the broker sees first. One item is the request to stop.
+    handed_back: list[object] = []
+
+    def around_settle(original: Method) -> Method:
+        def settle(handlers: Handlers, *task: Any) -> Any:
+            stopping, handlers._stopping = handlers._stopping, False
+            try:
+                return original(handlers, *task)
+            finally:
+                handlers._stopping = stopping or handlers._stopping
+
+        return settle
+
+    def around_hand_back(original: Method) -> Method:
+        def hand_back(handlers: Handlers, unstarted: list[_Delivery]) -> None:
+            handed_back.extend(unstarted)
+            original(handlers, unstarted)
+
+        return hand_back
+
+    def around_drain(original: Method) -> Method:
+        def drain(worker: Worker, link: Link, consumer: Consumer) -> None:
+            made()
+            # So that it does not depend on which of the two the broker sees first.
             deadline = time.monotonic() + _NEXT_DELIVERY
-            while worker._ending() and worker._inbox.qsize() < 2 and time.monotonic() < deadline:
+            while (worker._handlers.in_hand or not handed_back) and time.monotonic() < deadline:
                 time.sleep(0.01)
+            original(worker, link, consumer)
 
-        return handle
+        return drain
 
-    replace(Worker, "_handle", around)
+    replace(Handlers, "_settle", around_settle)
+    replace(Handlers, "_hand_back", around_hand_back)
+    replace(Worker, "_drain", around_drain)
+
+
+def _stale_tag(made: Made) -> None:
+    current: list[Consumer] = []
+
+    def around_subscribe(original: Method) -> Method:
+        def subscribe(worker: Worker, link: Link) -> Consumer:
+            consumer: Consumer = original(worker, link)
+            current[:] = [consumer]
+            return consumer
+
+        return subscribe
+
+    def around_settle(original: Method) -> Method:
+        def settle(consumer: Consumer, tag: int, frame: bytes | None) -> Any:
+            if consumer.lost and current:
+                made()
+                return original(current[0], tag, frame)
+            return original(consumer, tag, frame)
+
+        return settle
+
+    replace(Worker, "_subscribe", around_subscribe)
+    replace(Consumer, "_settle", around_settle)
 
 
 SETTLEMENTS = (
@@ -145,6 +182,11 @@ SETTLEMENTS = (
         "A task that is done is acknowledged on another channel than that on which it came.",
         "ack",
         lambda channel, tag: channel.connection.channel(on_open_callback=lambda other: other.basic_ack(tag)),
+    ),
+    Mutant(
+        "stale-tag",
+        "A task that came by a connection that is lost is settled on the next one, under its old delivery tag.",
+        _stale_tag,
     ),
     Mutant("ack-twice", "A task that is done is acknowledged twice.", _ack_twice),
     _settling(

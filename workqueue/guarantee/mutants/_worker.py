@@ -2,12 +2,12 @@
 
 import functools
 import os
-from concurrent.futures import Future
 from typing import Any
 
 from pika.channel import Channel
 
-from workqueue._io import Consumer, Link
+from workqueue._handlers import Handlers, _Delivery
+from workqueue._io import Link
 from workqueue.errors import ConnectionLost, ConsumerCancelled, Reject, WorkqueueError
 from workqueue.guarantee.mutants._mutant import Made, Method, Mutant, replace
 from workqueue.message import Message
@@ -35,11 +35,11 @@ def _failure_ends_the_worker(made: Made) -> None:
 
 
 def _work_skipped(made: Made) -> None:
-    def handle(_: Worker, consumer: Consumer, tag: int, __: Message) -> None:
+    def handle(_: Handlers, delivery: _Delivery) -> None:
         made()
-        consumer.ack(tag)
+        delivery.consumer.ack(delivery.tag)
 
-    replace(Worker, "_handle", lambda _: handle)
+    replace(Handlers, "_handle", lambda _: handle)
 
 
 def _declares_nothing(made: Made) -> None:
@@ -69,46 +69,66 @@ def _qos_after_consume(made: Made) -> None:
 
 
 def _work_on_io_thread(made: Made) -> None:
-    def subscribe(worker: Worker, link: Link) -> Consumer:
-        consumer: Future[Consumer] = Future()
+    def deliver(handlers: Handlers, *delivery: Any) -> None:
+        made()
+        handlers._handle(_Delivery(*delivery))
 
-        def work(tag: int, message: Message) -> None:
-            made()
-            worker._handle(consumer.result(), tag, message)
-
-        link.open()
-        if isinstance(worker._queue, Queue):
-            link.declare(worker._queue)
-        consumer.set_result(link.consumer(worker._name, worker._prefetch, work, worker._on_lost))
-        return consumer.result()
-
-    replace(Worker, "_subscribe", lambda _: subscribe)
+    replace(Handlers, "deliver", lambda _: deliver)
 
 
 def _quiet_end(made: Made, kind: type[WorkqueueError]) -> None:
     def around(original: Method) -> Method:
-        def run(worker: Worker) -> None:
-            try:
-                original(worker)
-            except kind:
+        def delay(worker: Worker, error: WorkqueueError, *state: Any, **more: Any) -> float:
+            if isinstance(error, kind):
                 made()
+                worker.stop()
+                return 0.0
+            seconds: float = original(worker, error, *state, **more)
+            return seconds
 
-        return run
+        return delay
 
-    replace(Worker, "run", around)
+    replace(Worker, "_delay", around)
 
 
 def _deaf_to_cancel(made: Made) -> None:
     def around(original: Method) -> Method:
-        def on_lost(worker: Worker, reason: WorkqueueError) -> None:
+        def shut(link: Link, reason: WorkqueueError) -> None:
             if isinstance(reason, ConsumerCancelled):
                 made()
             else:
-                original(worker, reason)
+                original(link, reason)
 
-        return on_lost
+        return shut
 
-    replace(Worker, "_on_lost", around)
+    replace(Link, "_shut", around)
+
+
+def _old_tasks_kept(made: Made) -> None:
+    def work(handlers: Handlers) -> None:
+        while (delivery := handlers._inbox.get()) is not None:
+            if delivery.consumer.lost:
+                made()
+            handlers._handle(delivery)
+
+    replace(Handlers, "drop_unstarted", lambda _: lambda _: None)
+    replace(Handlers, "_work", lambda _: work)
+
+
+def _no_qos_again(made: Made) -> None:
+    set_before: list[bool] = []
+
+    def around(original: Method) -> Method:
+        def basic_qos(channel: Channel, **limit: Any) -> None:
+            if set_before:
+                made()
+            else:
+                set_before.append(True)
+                original(channel, **limit)
+
+        return basic_qos
+
+    replace(Channel, "basic_qos", around)
 
 
 def _stop_at_once(made: Made) -> None:
@@ -140,6 +160,8 @@ WORKERS = (
         "A worker that lost its connection leaves as if it had been stopped.",
         functools.partial(_quiet_end, kind=ConnectionLost),
     ),
+    Mutant("old-tasks-kept", "What came by a connection that is lost is still worked on.", _old_tasks_kept),
+    Mutant("no-qos-again", "The prefetch limit is set for the first subscription only.", _no_qos_again),
     Mutant("deaf-to-cancel", "That the broker ended the subscription is not noticed.", _deaf_to_cancel),
     Mutant("stop-at-once", "SIGTERM ends the worker in the middle of a task, with status 0.", _stop_at_once),
     Mutant("stop-ignored", "SIGTERM does not stop the worker.", _stop_ignored),

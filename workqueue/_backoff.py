@@ -1,0 +1,33 @@
+"""How long to wait before the next attempt. Pure."""
+
+import random
+from collections.abc import Callable
+
+FIRST = 0.2
+CAP = 30.0
+
+
+class Backoff:
+    """Exponential, capped, and fully jittered, so that a thousand workers do not come back at the same moment.
+
+    The n-th delay is anything from zero to ``first`` × 2ⁿ seconds, ``cap`` at most. ``uniform`` is the dice.
+    """
+
+    def __init__(
+        self, first: float = FIRST, cap: float = CAP, uniform: Callable[[float, float], float] = random.uniform
+    ) -> None:
+        self._first = first
+        self._cap = cap
+        self._uniform = uniform
+        self.attempts = 0
+
+    def next(self) -> float:
+        """Seconds to wait now."""
+        # Beyond 2^32 the cap holds for any sensible first; an endless outage must not end in an overflow.
+        limit = min(self._cap, self._first * 2.0 ** min(self.attempts, 32))
+        self.attempts += 1
+        return self._uniform(0.0, limit)
+
+    def reset(self) -> None:
+        """What was waited for has happened."""
+        self.attempts = 0

@@ -1,0 +1,76 @@
+"""A subscription: one epoch of delivery tags, which mean nothing on any other channel."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+from workqueue import _frames
+from workqueue._acks import Settlements
+
+if TYPE_CHECKING:
+    from workqueue._io import Link
+
+
+class Consumer:
+    """A subscription. Its methods may be called from any thread.
+
+    Settlements return whether they were taken; once its link is lost they are not, since on another channel the same
+    delivery tag belongs to another task. Those of a burst go out together, with as few acks as can tell it.
+    """
+
+    def __init__(self, link: "Link", channel: int, cancel: Callable[[Future[None]], None]) -> None:
+        self._link = link
+        self._channel = channel
+        self._cancel = cancel
+        self._lock = threading.Lock()
+        self._pending: list[tuple[int, bytes | None]] = []  # a delivery tag, and a frame unless it is acknowledged
+        self._settlements = Settlements()
+        self._cancelling = threading.Lock()
+        self._cancelled = False
+
+    @property
+    def lost(self) -> bool:
+        """Whether nothing can be settled any more."""
+        return self._link.failure is not None
+
+    def ack(self, tag: int) -> bool:
+        """The task is done."""
+        return self._settle(tag, None)
+
+    def reject(self, tag: int, *, requeue: bool) -> bool:
+        """The task failed. Counts toward the delivery limit of a quorum queue."""
+        return self._settle(tag, _frames.reject(self._channel, tag, requeue=requeue))
+
+    def hand_back(self, tag: int) -> bool:
+        """The task was not started. Not a reject, which RabbitMQ 4.3 counts as a failure."""
+        return self._settle(tag, _frames.hand_back(self._channel, tag))
+
+    def cancel(self) -> None:
+        """End the subscription, once. What was on its way here is delivered before this returns."""
+        with self._cancelling:
+            if not self._cancelled:
+                self._link.ask(self._cancel)
+                self._cancelled = True
+
+    def _settle(self, tag: int, frame: bytes | None) -> bool:
+        with self._lock:
+            self._pending.append((tag, frame))
+            first = len(self._pending) == 1
+        if first:  # one wake-up of the I/O thread for a burst of them
+            self._link.call_soon(self._flush)
+        return not self.lost
+
+    # In the I/O thread:
+
+    def _flush(self) -> None:
+        with self._lock:
+            pending, self._pending = self._pending, []
+        frames = []
+        for tag, frame in pending:
+            if frame is not None:
+                frames.append(frame)
+                self._settlements.settled(tag)
+        acks = self._settlements.ack(tag for tag, frame in pending if frame is None)
+        frames += [_frames.ack(self._channel, tag, multiple=multiple) for tag, multiple in acks]
+        self._link.write(frames)

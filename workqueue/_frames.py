@@ -1,0 +1,125 @@
+"""The AMQP 0-9-1 frames that are worth writing and reading by hand, because there are a few for each message. Pure.
+
+pika builds and calls several objects for each frame, and writes each frame by itself. All other methods are pika's.
+"""
+
+import functools
+import struct
+
+METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
+"""Frame types."""
+
+END = 0xCE
+"""The last byte of every frame."""
+
+FRAME_OVERHEAD = 8
+"""Bytes of a frame beside its payload."""
+
+frame = struct.Struct(">BHL")
+"""How a frame begins: its type, its channel, and the size of its payload."""
+
+_BASIC = 60
+_PUBLISH, _DELIVER, _ACK, _REJECT, _NACK = 40, 60, 80, 90, 120
+_END = bytes([END])
+_MANDATORY = 1
+_PLAIN = 0x1080  # property flags: a delivery mode and a message id, and nothing else
+
+_method = struct.Struct(">HH")
+_answer = struct.Struct(">HHQB")
+_header = struct.Struct(">HHQ")
+_settlement = struct.Struct(">BHLHHQBB")
+
+
+def plain_properties(message_id: str, *, persistent: bool) -> bytes:
+    """Encode the properties of a message that has no others."""
+    encoded = message_id.encode()
+    return struct.pack(">HBB", _PLAIN, 2 if persistent else 1, len(encoded)) + encoded
+
+
+def read_plain_properties(properties: bytes) -> str | None:
+    """The message id, if these are such properties; None if there are others, and a real decoder has to read them."""
+    if properties[:2] != b"\x10\x80":
+        return None
+    return properties[4 : 4 + properties[3]].decode()
+
+
+@functools.lru_cache(maxsize=256)
+def _publish_method(channel: int, queue: str) -> bytes:
+    key = queue.encode()
+    payload = _method.pack(_BASIC, _PUBLISH) + b"\0\0" + b"\0" + bytes([len(key)]) + key + bytes([_MANDATORY])
+    return frame.pack(METHOD, channel, len(payload)) + payload + _END
+
+
+def publish(channel: int, queue: str, properties: bytes, body: bytes, frame_max: int) -> list[bytes]:
+    """A basic.publish to the default exchange, mandatory, with its content."""
+    header = frame.pack(HEADER, channel, 12 + len(properties)) + _header.pack(_BASIC, 0, len(body))
+    frames = [_publish_method(channel, queue), header, properties, _END]
+    room = frame_max - FRAME_OVERHEAD
+    for start in range(0, len(body), room):
+        piece = body if len(body) <= room else body[start : start + room]
+        frames += (frame.pack(BODY, channel, len(piece)), piece, _END)
+    return frames
+
+
+def _settle(channel: int, method: int, tag: int, bits: int) -> bytes:
+    return _settlement.pack(METHOD, channel, 13, _BASIC, method, tag, bits, END)
+
+
+def ack(channel: int, tag: int, *, multiple: bool) -> bytes:
+    """A basic.ack of a delivery, or of all up to it."""
+    return _settle(channel, _ACK, tag, multiple)
+
+
+def reject(channel: int, tag: int, *, requeue: bool) -> bytes:
+    """A basic.reject of a delivery."""
+    return _settle(channel, _REJECT, tag, requeue)
+
+
+def hand_back(channel: int, tag: int) -> bytes:
+    """A basic.nack of one delivery that is to be requeued."""
+    return _settle(channel, _NACK, tag, 2)
+
+
+def read_confirm(payload: bytes) -> tuple[bool, int, bool] | None:
+    """Whether it is an ack, its tag, and whether it is for all up to that; None if it is another method."""
+    if len(payload) != 13:
+        return None
+    class_id, method, tag, bits = _answer.unpack(payload)
+    if class_id != _BASIC or method not in (_ACK, _NACK):
+        return None
+    return method == _ACK, tag, bool(bits & 1)
+
+
+class Deliveries:
+    """Puts the deliveries of a channel together from the payloads of its frames."""
+
+    def __init__(self) -> None:
+        self._tag = 0  # of the delivery whose content is on its way, 0 if there is none
+        self._redelivered = False
+        self._properties: bytes | None = None
+        self._missing = 0
+        self._pieces: list[bytes] = []
+
+    def takes(self, kind: int, payload: bytes) -> bool:
+        """Whether a frame is a part of a delivery. All that are have to be given to ``read``, and no other."""
+        return self._tag != 0 if kind != METHOD else payload[:4] == b"\0\x3c\0\x3c"
+
+    def read(self, kind: int, payload: bytes) -> tuple[int, bool, bytes, bytes] | None:
+        """The tag of a delivery, whether it is a redelivery, its encoded properties and its body, once all is there."""
+        if kind == METHOD:
+            after = 5 + payload[4]  # the consumer tag
+            self._tag = int.from_bytes(payload[after : after + 8])
+            self._redelivered = payload[after + 8] != 0
+            return None
+        if kind == HEADER:
+            self._missing = int.from_bytes(payload[4:12])
+            self._properties = payload[12:]
+        else:
+            self._missing -= len(payload)
+            self._pieces.append(payload)
+        if self._missing > 0:
+            return None
+        body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        delivery = self._tag, self._redelivered, self._properties or b"", body
+        self._tag, self._pieces = 0, []
+        return delivery

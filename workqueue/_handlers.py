@@ -1,0 +1,180 @@
+"""The threads that call the handler, and settle each task once it has ended."""
+
+import contextlib
+import logging
+import queue as queues
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from workqueue._consumer import Consumer
+from workqueue._failures import Failures
+from workqueue._io import read_properties
+from workqueue.errors import Reject, ShutdownTimeout, WorkqueueError
+from workqueue.events import Dropped, HandedBack, Outcome, TaskEnded, TaskStarted, Teller
+from workqueue.message import Message
+
+logger = logging.getLogger("workqueue")
+
+
+class _Delivery(NamedTuple):
+    """A task as it came, and the subscription that it came by."""
+
+    consumer: Consumer
+    tag: int
+    redelivered: bool
+    properties: bytes
+    body: bytes
+
+
+class Handlers:
+    """``count`` threads that work off what is delivered.
+
+    ``on_end`` is called with what a handler raised that is no Exception, such as SystemExit.
+    """
+
+    def __init__(
+        self,
+        queue: str,
+        handler: Callable[[Message], object],
+        count: int,
+        failures: Failures,
+        tell: Teller,
+        on_end: Callable[[BaseException], None],
+    ) -> None:
+        self._queue = queue
+        self._handler = handler
+        self._failures = failures
+        self._tell = tell
+        self._on_end = on_end
+        self._inbox: queues.SimpleQueue[_Delivery | None] = queues.SimpleQueue()  # None ends a thread
+        self._in_hand: set[int] = set()  # identities of threads
+        self._stopping = False
+        self._finish_by: float | None = None
+        self.settled_at = 0.0
+        """When something was settled last, once they are stopping (on the monotonic clock)."""
+        names = (f"workqueue worker {number}" for number in range(1, count + 1))
+        self._threads = [threading.Thread(target=self._work, name=name, daemon=True) for name in names]
+
+    @property
+    def in_hand(self) -> int:
+        """How many tasks are being handled."""
+        return len(self._in_hand)
+
+    def start(self) -> None:
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def deliver(self, *delivery: *tuple[Consumer, int, bool, bytes, bytes]) -> None:
+        """Take a task. May be called from any thread."""
+        self._inbox.put(_Delivery(*delivery))
+
+    def drop_unstarted(self) -> None:
+        """Forget the tasks that came by a subscription that is lost: the broker delivers them again."""
+        if dropped := len(self._unstarted()):
+            self._tell(Dropped(self._queue, dropped))
+
+    def stop(self) -> None:
+        """Start no further task, and cancel a subscription before settling anything on it."""
+        self._stopping = True
+
+    def hand_back(self) -> None:
+        """Give back what was not started, without counting it as failed."""
+        self._hand_back(self._unstarted())
+
+    def finish(self, timeout: float) -> None:
+        """Wait for the tasks in hand. Raises ShutdownTimeout; the time runs from the first call on."""
+        if self._finish_by is None:
+            self._finish_by = time.monotonic() + timeout
+            for _ in self._threads:
+                self._inbox.put(None)
+        for thread in self._threads:
+            thread.join(max(0.0, self._finish_by - time.monotonic()))
+        if self._in_hand:
+            raise ShutdownTimeout(f"{tasks(self.in_hand)} not finished within {timeout:g} s")
+
+    def _hand_back(self, unstarted: list[_Delivery]) -> None:
+        for delivery in unstarted:
+            delivery.consumer.hand_back(delivery.tag)
+        if unstarted:
+            self.settled_at = time.monotonic()
+            self._tell(HandedBack(self._queue, len(unstarted)))
+
+    def _unstarted(self) -> list[_Delivery]:
+        deliveries = []
+        with contextlib.suppress(queues.Empty):
+            while True:
+                delivery = self._inbox.get_nowait()
+                if delivery is not None:
+                    deliveries.append(delivery)
+        return deliveries
+
+    # In the threads:
+
+    def _work(self) -> None:
+        while (delivery := self._inbox.get()) is not None:
+            if delivery.consumer.lost:
+                self._tell(Dropped(self._queue, 1))
+            elif self._stopping:
+                self._hand_back([delivery])
+            else:
+                self._in_hand.add(threading.get_ident())
+                try:
+                    self._handle(delivery)
+                except BaseException as end:  # noqa: BLE001 - such as SystemExit: it is for run to raise
+                    self._on_end(end)
+                finally:
+                    self._in_hand.remove(threading.get_ident())
+
+    def _handle(self, delivery: _Delivery) -> None:
+        error: Exception | None = None
+        message_id: str | None = None
+        headers: Mapping[str, object] = {}
+        try:
+            message_id, headers = read_properties(delivery.properties)
+        except ValueError as undecodable:
+            error = Reject(str(undecodable))
+        message = Message(delivery.body, self._queue, message_id, delivery.redelivered, headers)
+        if self._tell:
+            self._tell(TaskStarted(message))
+        started = time.monotonic()
+        error = error or self._run_handler(message)
+        seconds = time.monotonic() - started
+        outcome, settled = self._settle(delivery, message, error)
+        if self._tell:
+            self._tell(TaskEnded(message, outcome, seconds, error, settled))
+
+    def _run_handler(self, message: Message) -> Exception | None:
+        try:
+            self._handler(message)
+        except Reject as refusal:
+            return refusal
+        except Exception as failure:
+            logger.exception("task %s of queue %r failed", message.message_id, self._queue)
+            return failure
+        return None
+
+    def _settle(self, delivery: _Delivery, message: Message, error: Exception | None) -> tuple[Outcome, bool]:
+        consumer, tag = delivery.consumer, delivery.tag
+        outcome: Outcome = "done"
+        done = error is None
+        if isinstance(error, Reject):
+            outcome = "rejected"
+            logger.warning("task %s of queue %r was rejected: %s", message.message_id, self._queue, error)
+        elif error is not None:
+            # A subscription that is lost needs no copy: the broker delivers the original again.
+            copied = None if consumer.lost else self._failures.copy(message, delivery.properties, error)
+            outcome, done = copied or "failed", copied is not None
+        if self._stopping:
+            with contextlib.suppress(WorkqueueError):
+                consumer.cancel()  # first, or the broker would send another task, only to get it back as redelivered
+            self.settled_at = time.monotonic()
+        settled = consumer.ack(tag) if done else consumer.reject(tag, requeue=outcome == "failed")
+        return outcome, settled
+
+
+def tasks(count: int) -> str:
+    """So many tasks, in words."""
+    return {0: "nothing", 1: "one task"}.get(count, f"{count} tasks")
