@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -9,6 +10,7 @@ import time
 import uuid
 
 import pika
+import psutil
 import pytest
 
 PATIENCE = 20.0
@@ -66,8 +68,9 @@ class Program:
         return code
 
     def close(self):
-        if self.process.poll() is None:
-            self.process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for each in [*psutil.Process(self.process.pid).children(recursive=True), self.process]:
+                each.kill()
         if self.process.stdin is not None:
             self.process.stdin.close()
         self.exit_code()
@@ -121,6 +124,20 @@ def get_when_ready(channel):
 
 def _got(found):
     return None if found[0] is None else found
+
+
+@pytest.fixture
+def port():
+    """A port that nobody listens at, and the one after it."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            number = first.getsockname()[1]
+            try:
+                second.bind(("127.0.0.1", number + 1))
+            except OSError:
+                continue
+            return number
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 import urllib.error
 import urllib.request
 
@@ -59,20 +58,6 @@ def folder(tmp_path):
     (tmp_path / "needs.py").write_text("import no_such_package\n")
     (tmp_path / "leaves.py").write_text("import sys\nsys.exit(0)\n")
     return tmp_path
-
-
-@pytest.fixture
-def port():
-    """A port that nobody listens at, and the one after it."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            number = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", number + 1))
-            except OSError:
-                continue
-            return number
 
 
 def get(url):

@@ -35,8 +35,10 @@ class Lifeline:
         """Call ``stop``, in a thread of its own, when the supervisor's end is closed; at once, if it is already."""
 
         def wait() -> None:
-            while self._socket.recv(1):
-                pass
+            # An end that is closed with something in it that was not read resets the other one.
+            with contextlib.suppress(ConnectionResetError):
+                while self._socket.recv(1):
+                    pass
             stop()
 
         threading.Thread(target=wait, name="lifeline", daemon=True).start()

@@ -57,7 +57,7 @@ class Sending:
         """Send what there is to read. ``tell`` hears now and then how far it is, and how many bytes that were."""
         size = 0
         with self._interruptible():
-            while self.error is None and (line := self._next(lines)):
+            while line := self._next(lines):
                 size += len(line)
                 body = line.removesuffix(b"\n")
                 try:
@@ -76,12 +76,13 @@ class Sending:
         try:
             self._reading = True
             line = b"" if self.interrupted else lines.readline()
+            self.complete = not line and not self.interrupted
         except KeyboardInterrupt:
             return b""
         finally:
             self._reading = False
-        self.complete = not line and not self.interrupted
-        return line
+        # It may have failed while there was nothing to read.
+        return b"" if self._has_failed() else line
 
     def _settled(self, number: int, future: "Future[None]") -> None:
         error = future.exception()
@@ -92,6 +93,9 @@ class Sending:
             (self.unknown if isinstance(error, OutcomeUnknown) else self.absent).append(number)
         assert isinstance(error, PublishError)
         self._failed(error)
+
+    def _has_failed(self) -> bool:
+        return self.error is not None
 
     def _failed(self, error: WorkqueueError) -> None:
         with self._lock:
