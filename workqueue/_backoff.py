@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 
 FIRST = 0.2
-CAP = 30.0
+CAP = 10.0
 
 
 class Backoff:

@@ -43,6 +43,7 @@ class ConfirmWindow:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        self._held = 0
         self._bytes = 0
         self._by_id: dict[str, Publish] = {}
         self._unsent: collections.deque[Publish] = collections.deque()
@@ -50,24 +51,25 @@ class ConfirmWindow:
         self._last_tag = 0
 
     def __len__(self) -> int:
-        return len(self._by_id)
+        return self._held
 
     def has_room(self, size: int) -> bool:
         """Whether a message with a body of so many bytes can be reserved a place now."""
-        held = len(self._by_id)
-        return held < self.limit and (not held or self._bytes + size <= MAX_BYTES)
+        return self._held < self.limit and (not self._held or self._bytes + size <= MAX_BYTES)
 
     def reserve(self, publish: Publish) -> bool:
         """Give the message a place; return whether it is the first that waits to be sent.
 
-        Raises ValueError if there is no room, or its id is in use.
+        Raises ValueError if there is no room, or its id is in use. That of a message that was given up is free.
         """
         if not self.has_room(len(publish.body)):
             raise ValueError(f"the window of {self.limit} is full")
-        if publish.message_id in self._by_id:
+        namesake = self._by_id.get(publish.message_id)
+        if namesake is not None and not namesake.given_up:
             # The broker names a returned message by nothing else.
             raise ValueError(f"a message with the id {publish.message_id!r} is on its way already")
         self._by_id[publish.message_id] = publish
+        self._held += 1
         self._bytes += len(publish.body)
         self._unsent.append(publish)
         return len(self._unsent) == 1
@@ -160,7 +162,9 @@ class ConfirmWindow:
         return settled
 
     def _settle(self, publish: Publish, error: PublishError | None) -> list[Settled]:
-        del self._by_id[publish.message_id]
+        if self._by_id.get(publish.message_id) is publish:
+            del self._by_id[publish.message_id]
+        self._held -= 1
         self._bytes -= len(publish.body)
         return [] if publish.given_up else [(publish, error)]
 

@@ -43,4 +43,4 @@ def _root_cause(error: BaseException) -> str:
     if (text := getattr(error, "reply_text", None)) is not None:
         return f"the broker closed it: {getattr(error, 'reply_code', '')} {text}"
     said = str(error.args[0]) if len(error.args) == 1 else str(error) or type(error).__name__
-    return re.sub(r"^\w+: \('(.*)',\)$", r"\1", said)  # an exception that was passed on as its repr
+    return re.sub(r"""^\w+: \((['"])(.*)\1,\)$""", r"\2", said)  # an exception that was passed on as its repr

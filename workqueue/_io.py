@@ -4,6 +4,7 @@ pika is not thread-safe: the I/O thread alone touches its objects, and everythin
 Because it does nothing else, heartbeats are answered however long a task takes.
 """
 
+import contextlib
 import functools
 import itertools
 import struct
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 import pika
 import pika.data
 from pika.adapters.select_connection import IOLoop, SelectConnection
+from pika.adapters.utils.io_services_utils import _AsyncPlaintextTransport
 from pika.channel import Channel
 from pika.exceptions import AMQPError, ChannelClosedByBroker, StreamLostError
 from pika.frame import Method, decode_frame
@@ -44,6 +46,8 @@ class _Connection(SelectConnection):
 
     # pika's own, for which it has no public names:
     bytes_received: int
+    bytes_sent: int
+    _transport: Any
     _frame_buffer: bytes
     _output_marshaled_frames: Callable[[list[bytes]], None]
     _process_frame: Callable[[Any], None]
@@ -61,10 +65,28 @@ class _Connection(SelectConnection):
             pieces.append(frame)
             size += len(frame)
             if size >= _CHUNK:
-                self._output_marshaled_frames([b"".join(pieces)])
+                self._send(b"".join(pieces))
                 pieces, size = [], 0
         if pieces:
-            self._output_marshaled_frames([b"".join(pieces)])
+            self._send(b"".join(pieces))
+
+    def read_large_pieces(self) -> None:
+        """Have pika read 64 KiB at a time, rather than 4, and not once more to see that there is nothing left."""
+        transport: Any = self._transport
+        if isinstance(transport, _AsyncPlaintextTransport):  # TLS keeps bytes that no poll would tell of
+            transport._MAX_RECV_BYTES = _CHUNK  # type: ignore[attr-defined]
+            transport._MAX_CONSUME_BYTES = 1  # type: ignore[attr-defined]
+
+    def _send(self, data: bytes) -> None:
+        # At once, if that is possible. pika would first wait until the socket is writable, which it nearly always is.
+        transport: Any = self._transport
+        if isinstance(transport, _AsyncPlaintextTransport) and not transport.get_write_buffer_size():
+            with contextlib.suppress(OSError):  # full, or broken: pika will find out
+                sent = transport._sock.send(data)  # type: ignore[attr-defined]
+                self.bytes_sent += sent
+                data = data[sent:]
+        if data:
+            self._output_marshaled_frames([data])
 
     def cut(self, reason: str) -> None:
         """Drop the connection without the broker's consent, for which pika has no public way. Ends in on_close."""
@@ -294,7 +316,7 @@ class Link:
         try:
             self._connection = _Connection(
                 self._parameters,
-                on_open_callback=lambda _: _resolve(self._opened, None),
+                on_open_callback=self._on_open,
                 on_open_error_callback=self._on_closed,
                 on_close_callback=self._on_closed,
                 custom_ioloop=self._loop,
@@ -306,6 +328,10 @@ class Link:
             # Only an exception gets here with no failure noted. Nobody may wait for a thread that is gone.
             self._fail(ConnectionLost(f"the thread that serves {self.safe_url} has crashed"))
             self._loop.close()
+
+    def _on_open(self, _: object) -> None:
+        self._connection.read_large_pieces()
+        _resolve(self._opened, None)
 
     def _declare(self, name: str, arguments: dict[str, Any], answer: Future[None]) -> None:
         # On a channel of its own, because a refusal closes it.

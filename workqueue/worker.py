@@ -115,7 +115,7 @@ class Worker:
         """Work until stopped. A worker runs once.
 
         When the connection is lost, or the broker ends the subscription, it connects and subscribes anew, after a delay
-        that grows up to 30 seconds. In the main thread, SIGTERM or SIGINT stops it as ``stop`` does. A second one has
+        that grows up to 10 seconds. In the main thread, SIGTERM or SIGINT stops it as ``stop`` does. A second one has
         its default action: the process ends at once, and the tasks in hand go to another worker.
 
         Raises what trying again would not help against: AccessRefused, TopologyMismatch, ChannelClosed (the queue does

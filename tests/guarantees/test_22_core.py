@@ -1,18 +1,15 @@
 """The project's own core: its worker does its part of what the other chapters say of the broker."""
 
 from workqueue.guarantee.catalogue import guarantee
-from workqueue.guarantee.core_programs import ended
 from workqueue.guarantee.dead_letters import letters_of, queue_to
 from workqueue.guarantee.expectation import BrokenOn
 from workqueue.guarantee.holding import come_back
 from workqueue.guarantee.proof import caught
 from workqueue.guarantee.sources import (
-    CONSUMER_CANCEL,
     HEARTBEATS,
     NACK,
     QUORUM_QUEUES,
     README,
-    RELIABILITY,
     TUTORIAL_2,
     release_note,
 )
@@ -199,47 +196,6 @@ def test_heartbeats_go_on_during_a_long_task(stage, queue, publish, core):
 
 
 # The worker: how it ends
-
-
-@guarantee(
-    "core.says-when-cancelled",
-    "If its queue is deleted, `workqueue worker` ends with status 1, and says why.",
-    source=CONSUMER_CANCEL.section("overview"),
-    proved_by=[
-        caught("mutant:quiet-when-cancelled", "the broker ended its subscription, and it ended with status 0"),
-        caught("mutant:deaf-to-cancel", "workqueue worker (1) ends: not within"),
-    ],
-)
-def test_the_worker_says_when_its_subscription_was_ended(stage, queue):
-    worker = stage.start("worker", "--queue", queue.name, "--queue-type", stage.queue_type)
-    worker.wait_until_printed(" [*] Waiting for messages. To exit press CTRL+C")
-
-    stage.client().delete(queue.name)
-
-    status = ended(worker)
-    assert status == 1, f"the broker ended its subscription, and it ended with status {status}"
-    assert "the broker ended the subscription" in worker.output
-
-
-@guarantee(
-    "core.says-when-cut-off",
-    "If its connection is lost in the middle of a task, the worker ends with an error, and the task goes to another.",
-    source=RELIABILITY.section("consumer-side"),
-    proved_by=[caught("mutant:quiet-when-cut", "its connection was cut, and it ended with status 0")],
-)
-def test_the_worker_says_when_its_connection_was_lost(stage, queue, publish, core):
-    wire = stage.proxy()
-    worker = core.worker(proxy=wire)
-    [task] = publish("hold a task")
-    worker.wait_until_started(task)
-
-    wire.close()
-    stage.evidence.proof("wire", "was cut")
-    worker.finish()
-
-    status = worker.ends()
-    assert (status, worker.error) == (1, "ConnectionLost"), f"its connection was cut, and it ended with status {status}"
-    come_back(stage, queue, task)
 
 
 @guarantee(

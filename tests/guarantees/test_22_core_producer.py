@@ -12,7 +12,7 @@ from workqueue.guarantee.sources import (
     TUTORIAL_2,
     release_note,
 )
-from workqueue.guarantee.waiting import claim, promised
+from workqueue.guarantee.waiting import barrier, claim, promised
 
 USE = README.section("use-the-core")
 CONFIRMS_GUIDE = CONFIRMS.section("publisher-confirms")
@@ -131,6 +131,33 @@ def test_a_message_without_a_confirmation_is_not_reported_as_sent(stage, queue, 
 
     assert answer.error == "OutcomeUnknown", f"no confirm came, and send ended with {answer.error or 'success'}"
     claim("the broker has it", lambda: queue.ready() == 1)
+
+
+@guarantee(
+    "core.retry-keeps-the-message-id",
+    "If send is allowed to retry, and the outcome was unknown, the message may be there twice: under one message id.",
+    source=RELIABILITY.section("publisher-side"),
+    counter_example="confirms.lost-confirm-leads-to-a-duplicate",
+    proved_by=[
+        caught("mutant:retry-under-a-new-id", "two messages that nobody can tell apart"),
+        caught("mutant:never-retried", "it was allowed to retry"),
+    ],
+)
+def test_a_retry_keeps_the_message_id(stage, queue, core):
+    wire = stage.proxy()
+    producer = core.producer(proxy=wire)
+
+    assert wire.lose_answers() == 1
+    producer.begin_to_send("a task", queue=queue, retry=9)
+    barrier("the broker has it", lambda: queue.ready() == 1)
+    assert wire.cut() == 1  # before the confirmation could come
+    wire.thaw()
+
+    answer = producer.answer("a task")
+    assert answer.error == "", f"it was allowed to retry, and send ended with {answer.error}"
+    ids = [each.message_id for each in queue.drain()]
+    assert len(ids) == 2
+    assert len(set(ids)) == 1, "two messages that nobody can tell apart from two tasks"
 
 
 @guarantee(

@@ -52,6 +52,13 @@ from workqueue.report.document import check_writable, write
     help="Tasks a second, of all producers together, while they are connected and not blocked.",
 )
 @click.option(
+    "--client",
+    type=click.Choice(["pika", "core"]),
+    default="pika",
+    show_default=True,
+    help="What producers and workers are made of: bare pika, or this project's own Producer and Worker.",
+)
+@click.option(
     "--json", "json_path", type=click.Path(path_type=Path), metavar="FILE", help="Write all that was found to FILE."
 )
 def command(
@@ -62,6 +69,7 @@ def command(
     producers: int,
     workers: int,
     rate: float,
+    client: str,
     json_path: Path | None,
 ) -> int:
     """Have producers and workers at work while everything around them breaks, and see that no task is lost.
@@ -74,6 +82,7 @@ def command(
 
     What cannot be known is counted apart and is no violation: tasks whose confirmation never came (indeterminate), and
     acks that were under way when something broke. A broker given as URL is not killed, restarted or put under alarm.
+    With --client core, whether an ack has certainly arrived is not known, so none is judged by that.
 
     Ctrl+C ends the faults early: the queue is drained, and what there is is judged. A second one ends everything.
 
@@ -82,6 +91,7 @@ def command(
       workqueue soak
       workqueue soak --broker debian:forky --queue-type quorum --minutes 20 --seed 7
       workqueue soak --broker amqp://user:password@host:5672/%2F --minutes 5 --json soak.json
+      workqueue soak --client core            # the core under chaos
 
     \b
     Exit codes:
@@ -101,7 +111,7 @@ def command(
     seed = secrets.randbelow(2**32) if seed is None else seed
     click.echo(f"Seed {seed}: --seed {seed} replays these faults.", err=True)
     settings = [
-        Settings(each, minutes * 60, seed, producers, workers, rate)
+        Settings(each, minutes * 60, seed, producers, workers, rate, core=client == "core")
         for each in (QUEUE_TYPES if queue_type == "both" else (queue_type,))
     ]
     started = dt.datetime.now(dt.UTC)

@@ -2,9 +2,9 @@
 
 Run as ``python -m workqueue.guarantee.core_producer OPTIONS``, OPTIONS being a JSON object, with the broker's URL in
 the environment (it holds a password). Each line on standard input is a JSON object: a message for ``send``
-(``{"queue": …, "task": …}``), or so many for ``send_async`` (with ``"burst"``), after which the producer is closed.
-It tells what became of them as a JSON line on standard output, an error by the name of its class. The end of standard
-input ends it.
+(``{"queue": …, "task": …, "retry": …}``), or so many for ``send_async`` (with ``"burst"`` for ``"retry"``), after which
+the producer is closed. It tells what became of them as a JSON line on standard output, an error by the name of its
+class. The end of standard input ends it.
 """
 
 import json
@@ -29,9 +29,9 @@ class Options:
     confirm_timeout: float = 30.0
 
 
-def _send(producer: Producer, queue: str, task: str) -> None:
+def _send(producer: Producer, queue: str, task: str, retry: int) -> None:
     try:
-        producer.send(queue, task.encode())
+        producer.send(queue, task.encode(), retry=retry)
     except WorkqueueError as error:
         say("answered", task=task, error=type(error).__name__, why=str(error))
     else:
@@ -61,7 +61,7 @@ def main() -> int:
             if "burst" in told:
                 _burst(producer, told["queue"], told["task"], told["burst"])
             else:
-                _send(producer, told["queue"], told["task"])
+                _send(producer, told["queue"], told["task"], told["retry"])
     return 0
 
 

@@ -83,6 +83,12 @@ class CoreWorker(CoreProgram):
         """Wait until its handler was called with a task, so that a fault lands in the middle of it."""
         self._barrier(f"{self.name} starts {task!r}", lambda: task in self.started)
 
+    def wait_until_subscribed_again(self) -> None:
+        """Wait until it has lost its connection, and is subscribed by another one."""
+        self._barrier(
+            f"{self.name} is subscribed again", lambda: self._told("disconnected") and len(self._told("ready")) > 1
+        )
+
     def finish(self) -> None:
         """Let the handler return from the task that it holds."""
         if self.status is not None:
@@ -119,10 +125,21 @@ class CoreProducer(CoreProgram):
 
     def send(self, task: str, *, queue: "Queue | str") -> Answer:
         """Have it ``send`` a task, and wait until it says how that ended."""
-        before = len(self._told("answered"))
-        self._write(json.dumps({"queue": _name(queue), "task": task}))
-        self._barrier(f"{self.name} sends {task!r}", lambda: len(self._told("answered")) > before)
-        event = self._told("answered")[before]
+        self.begin_to_send(task, queue=queue)
+        return self.answer(task)
+
+    def begin_to_send(self, task: str, *, queue: "Queue | str", retry: int = 0) -> None:
+        """Have it ``send`` a task, without waiting."""
+        self._write(json.dumps({"queue": _name(queue), "task": task, "retry": retry}))
+
+    def answer(self, task: str) -> Answer:
+        """Wait until it says how the sending of a task ended."""
+
+        def told() -> list[dict[str, Any]]:
+            return [event for event in self._told("answered") if event["task"] == task]
+
+        self._barrier(f"{self.name} has sent {task!r}, or not", told)
+        event = told()[-1]
         return Answer(event["error"], event["why"])
 
     def burst(self, task: str, count: int, *, queue: "Queue | str") -> list[str]:

@@ -18,6 +18,7 @@ from workqueue.errors import Reject, WorkqueueError
 from workqueue.events import Disconnected, Event, Subscribed
 from workqueue.guarantee.actor import say
 from workqueue.message import Message
+from workqueue.queue import Queue, QueueType
 from workqueue.worker import Worker
 
 URL_VARIABLE = "WORKQUEUE_CORE_URL"
@@ -27,12 +28,18 @@ URL_VARIABLE = "WORKQUEUE_CORE_URL"
 class Options:
     """How the worker works.
 
-    :param queue: the name of the queue to consume from; it is not declared.
+    :param queue: the name of the queue to consume from; it is not declared unless it has a ``dead_letter``.
     :param prefetch: see `workqueue.Worker`.
+    :param dead_letter: the name of the queue for its dead letters.
+    :param queue_type: see `workqueue.Queue`.
+    :param max_attempts: see `workqueue.Worker`.
     """
 
     queue: str
     prefetch: int = 1
+    dead_letter: str | None = None
+    queue_type: QueueType = "quorum"
+    max_attempts: int | None = None
 
 
 class _Worker(Worker):
@@ -76,12 +83,24 @@ def _hear(event: Event) -> None:
         say("disconnected", error=type(event.reason).__name__, why=str(event.reason))
 
 
+def _queue(options: Options) -> Queue:
+    return Queue(options.queue, options.queue_type, dead_letter=options.dead_letter)
+
+
 def main() -> int:
     """Run a worker as told by the command line and the environment; returns 1 if ``run`` raised."""
     options = Options(**json.loads(sys.argv[1]))
     handler = _Handler()
     threading.Thread(target=_listen, args=[handler], daemon=True).start()
-    worker = _Worker(os.environ[URL_VARIABLE], options.queue, handler, prefetch=options.prefetch, observer=_hear)
+    queue = options.queue if options.dead_letter is None else _queue(options)
+    worker = _Worker(
+        os.environ[URL_VARIABLE],
+        queue,
+        handler,
+        prefetch=options.prefetch,
+        max_attempts=options.max_attempts,
+        observer=_hear,
+    )
     try:
         worker.run()
     except WorkqueueError as error:

@@ -20,11 +20,13 @@ class Drained:
     :param task: the body.
     :param redelivered: the broker's flag.
     :param headers: its headers.
+    :param message_id: its message id.
     """
 
     task: str
     redelivered: bool
     headers: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    message_id: str | None = field(default=None, compare=False)
 
     @property
     def deaths(self) -> list[Mapping[str, Any]]:
@@ -99,7 +101,8 @@ class Queue:
                 if body.decode() == _FENCE:
                     break
                 headers = dict(properties.headers or {}) if properties else {}
-                drained.append(Drained(body.decode(), bool(method.redelivered), headers))
+                message_id = properties.message_id if properties else None
+                drained.append(Drained(body.decode(), bool(method.redelivered), headers, message_id))
             channel.cancel()
             # Acks are asynchronous, and acks that precede a close can be lost: have an answer before closing.
             channel.queue_declare(self.name, passive=True)

@@ -41,6 +41,7 @@ def document(result: Result, about: About) -> dict[str, Any]:
             "workers": settings.workers,
             "rate": settings.rate,
             "prefetch": settings.prefetch,
+            "client": "core" if settings.core else "pika",
         },
         "seconds": result.seconds,
         "schedule": [_step(step) for step in result.schedule],

@@ -1,5 +1,6 @@
 """Mistakes of a producer."""
 
+import uuid
 from typing import Any
 
 from pika.channel import Channel
@@ -50,7 +51,7 @@ def _nack_taken_for_ack(made: Made) -> None:
 
 
 def _send_without_waiting(made: Made) -> None:
-    def send(producer: Producer, *message: Any, **described: Any) -> None:
+    def send(producer: Producer, *message: Any, retry: int, **described: Any) -> None:  # noqa: ARG001
         made()
         producer.send_async(*message, **described)
 
@@ -96,6 +97,29 @@ def _send_twice(made: Made) -> None:
     replace(Producer, "send", around)
 
 
+def _retry_under_a_new_id(made: Made) -> None:
+    def around(original: Method) -> Method:
+        def publish(producer: Producer, queue: Queue | str, body: bytes, *_: Any) -> Any:
+            made()
+            message_id = uuid.uuid4().hex
+            return original(producer, queue, body, message_id, _frames.plain_properties(message_id, persistent=True))
+
+        return publish
+
+    replace(Producer, "_publish", around)
+
+
+def _never_retried(made: Made) -> None:
+    def around(original: Method) -> Method:
+        def deliver(producer: Producer, *message: Any) -> None:
+            made()
+            original(producer, *message[:-1], 0)
+
+        return deliver
+
+    replace(Producer, "_deliver", around)
+
+
 def _close_without_waiting(made: Made) -> None:
     def close(session: _Session) -> None:
         made()
@@ -113,6 +137,8 @@ PRODUCERS = (
     Mutant("returns-ignored", "Messages that the broker returns are not looked at.", _returns_ignored),
     Mutant("text-as-ascii", "Letters beyond ASCII become question marks.", _text_as_ascii),
     Mutant("send-twice", "To be safe, each message is sent twice.", _send_twice),
+    Mutant("retry-under-a-new-id", "Whatever is sent again gets a new message id.", _retry_under_a_new_id),
+    Mutant("never-retried", "A message is tried to be sent once, whatever retry says.", _never_retried),
     Mutant("close-without-waiting", "close does not wait for outstanding confirmations.", _close_without_waiting),
 )
 """Every mistake of a producer."""

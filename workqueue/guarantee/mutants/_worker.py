@@ -131,6 +131,14 @@ def _no_qos_again(made: Made) -> None:
     replace(Channel, "basic_qos", around)
 
 
+def _failures_not_counted(made: Made) -> None:
+    def uncounted(_: Message) -> int:
+        made()
+        return 0
+
+    Message.failures = property(uncounted)  # type: ignore[assignment,method-assign]
+
+
 def _stop_at_once(made: Made) -> None:
     def stop(_: Worker) -> None:
         made()
@@ -162,6 +170,7 @@ WORKERS = (
     ),
     Mutant("old-tasks-kept", "What came by a connection that is lost is still worked on.", _old_tasks_kept),
     Mutant("no-qos-again", "The prefetch limit is set for the first subscription only.", _no_qos_again),
+    Mutant("failures-not-counted", "How often a task failed is not looked at.", _failures_not_counted),
     Mutant("deaf-to-cancel", "That the broker ended the subscription is not noticed.", _deaf_to_cancel),
     Mutant("stop-at-once", "SIGTERM ends the worker in the middle of a task, with status 0.", _stop_at_once),
     Mutant("stop-ignored", "SIGTERM does not stop the worker.", _stop_ignored),

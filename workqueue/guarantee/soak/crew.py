@@ -12,7 +12,7 @@ import urllib.parse
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from workqueue.guarantee.soak import producer, worker
+from workqueue.guarantee.soak import core_producer, core_worker, producer, worker
 from workqueue.guarantee.soak.hand import URL_VARIABLE
 from workqueue.guarantee.soak.journal import Journal, What
 from workqueue.guarantee.verdict import Unknown
@@ -42,11 +42,9 @@ class Seen:
 class Member(abc.ABC):
     """A producer or worker. Its process can be killed and replaced; its name, relay and story stay."""
 
-    program: str
-    """The module that its process runs."""
-
-    def __init__(self, name: str, index: int, url: str, journal: Journal) -> None:
+    def __init__(self, name: str, index: int, url: str, journal: Journal, program: str) -> None:
         self.name = name
+        self._program = program  # the module that its process runs
         self.index = index
         self.seen = Seen()
         self.journal = journal
@@ -67,7 +65,7 @@ class Member(abc.ABC):
     def start(self) -> None:
         """Start its process."""
         self._expected = False
-        argv = [sys.executable, "-m", self.program, json.dumps(self.options())]
+        argv = [sys.executable, "-m", self._program, json.dumps(self.options())]
         stdin, self._stdin = os.pipe()
         self._stdout, stdout = os.pipe()
         try:
@@ -151,10 +149,10 @@ class Member(abc.ABC):
 class Producer(Member):
     """A producer. What replaces a killed one goes on with the numbers after those that were told."""
 
-    program = producer.__name__
-
-    def __init__(self, name: str, index: int, url: str, journal: Journal, options: producer.Options) -> None:
-        super().__init__(name, index, url, journal)
+    def __init__(
+        self, name: str, index: int, url: str, journal: Journal, options: producer.Options, *, core: bool = False
+    ) -> None:
+        super().__init__(name, index, url, journal, (core_producer if core else producer).__name__)
         self._options = options
         self._next = options.first
 
@@ -177,10 +175,10 @@ class Producer(Member):
 class Worker(Member):
     """A worker."""
 
-    program = worker.__name__
-
-    def __init__(self, name: str, index: int, url: str, journal: Journal, options: worker.Options) -> None:
-        super().__init__(name, index, url, journal)
+    def __init__(
+        self, name: str, index: int, url: str, journal: Journal, options: worker.Options, *, core: bool = False
+    ) -> None:
+        super().__init__(name, index, url, journal, (core_worker if core else worker).__name__)
         self._options = options
 
     def options(self) -> dict[str, Any]:

@@ -31,6 +31,7 @@ class Settings:
     :param seconds: how long there are faults; the drain comes on top.
     :param rate: tasks a second, of all producers together.
     :param prefetch: prefetch count of each worker.
+    :param core: producers and workers are the project's own core, instead of bare pika.
     :param auto_ack: workers make the mistake of automatic acknowledgement, to see that it is found.
     """
 
@@ -41,6 +42,7 @@ class Settings:
     workers: int = 4
     rate: float = 2000.0
     prefetch: int = 100
+    core: bool = False
     auto_ack: bool = False
 
     def member(self, index: int) -> str:
@@ -200,6 +202,7 @@ class Soak:
                 url,
                 journal,
                 producer.Options(queue, first=index, stride=settings.producers, rate=rate),
+                core=settings.core,
             )
             for index in range(settings.producers)
         ]
@@ -211,6 +214,7 @@ class Soak:
                 journal,
                 # Both ways to ack are in use, each by every second worker.
                 worker.Options(queue, settings.prefetch, multiple=index % 2 == 0, auto_ack=settings.auto_ack),
+                core=settings.core,
             )
             for index in range(settings.producers, settings.producers + settings.workers)
         ]

@@ -101,7 +101,7 @@ class Worker(Hand):
         while self._unproven and self._unproven[0].tag <= settled:
             self._proven.append(self._unproven.popleft().task)
         since = self._acked_at.pop(settled, self._subscribed)
-        self._fresh.append(_Delivery(tag, _number(body), bool(deliver.redelivered), since))
+        self._fresh.append(_Delivery(tag, task_number(body), bool(deliver.redelivered), since))
         self._wake()
 
     def _wake(self) -> None:
@@ -149,7 +149,7 @@ class Worker(Hand):
             self.loop.call_later(_GRACE, self.leave)
 
 
-def _number(body: bytes) -> int:
+def task_number(body: bytes) -> int:
     """The task's number, which its body begins with; -1 for a body that no producer of ours made."""
     number = body.split(b" ", 1)[0]
     return int(number) if number.isdigit() else -1
