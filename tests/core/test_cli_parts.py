@@ -1,6 +1,8 @@
 """The parts of the command line that need no broker and no process."""
 
+import os
 import socket
+import subprocess
 import threading
 
 import click
@@ -10,7 +12,7 @@ from workqueue import ConnectionFailed, ConnectionLost, Message, Queue, Topology
 from workqueue.cli import _sending
 from workqueue.cli._lifeline import RETRYING, SUBSCRIBED, Lifeline
 from workqueue.cli._options import Wanted, with_queue
-from workqueue.cli._processes import Ended
+from workqueue.cli._processes import Supervisor, how_it_ended
 from workqueue.cli._sending import Sending, Shown, ranges
 from workqueue.cli._telling import Telling
 from workqueue.events import Blocked, Connected, Disconnected, Subscribed, TaskStarted
@@ -145,7 +147,28 @@ def test_an_alarm_of_the_broker_is_told(capsys):
     [(1, "ended with status 1"), (-9, "was killed by SIGKILL"), (-99, "was killed by signal 99")],
 )
 def test_how_a_process_ended_is_told_in_words(status, how):
-    assert Ended(1, 4711, status, None).how == how
+    assert how_it_ended(status) == how
+
+
+def test_a_process_that_cannot_be_started_is_tried_again(monkeypatch):
+    # Given a machine that has no room for a process at first,
+    told = []
+    popen = subprocess.Popen
+
+    def start(*arguments, **options):
+        if not told:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return popen(*arguments, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    supervisor = Supervisor([["--handler=nonsense"]], os.environ, shutdown_timeout=1.0, tell=told.append)
+
+    # I expect it to be started later; its options are wrong, which ends all.
+    assert supervisor.run() == 3
+    first, second = told
+    assert (first.pid, first.how) == (None, "cannot be started: [Errno 11] Resource temporarily unavailable")
+    assert first.restart_in is not None
+    assert (second.how, second.restart_in) == ("ended with status 3", None)
 
 
 @pytest.fixture

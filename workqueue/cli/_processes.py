@@ -23,25 +23,25 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 @dataclass(frozen=True)
 class Ended:
-    """A process ended that was not asked to.
+    """A process ended that was not asked to, or could not be started.
 
-    ``number`` counts from 1. ``status`` is its exit status, or minus the number of the signal that killed it.
+    ``number`` counts from 1. ``pid``: None if it could not be started. ``how``: what happened, in words.
     ``restart_in``: seconds until another takes its place; None if none does, and all end.
     """
 
     number: int
-    pid: int
-    status: int
+    pid: int | None
+    how: str
     restart_in: float | None
 
-    @property
-    def how(self) -> str:
-        """In words."""
-        if self.status >= 0:
-            return f"ended with status {self.status}"
-        with contextlib.suppress(ValueError):
-            return f"was killed by {signal.Signals(-self.status).name}"
-        return f"was killed by signal {-self.status}"
+
+def how_it_ended(status: int) -> str:
+    """An exit status, or minus the number of the signal that killed a process, in words."""
+    if status >= 0:
+        return f"ended with status {status}"
+    with contextlib.suppress(ValueError):
+        return f"was killed by {signal.Signals(-status).name}"
+    return f"was killed by signal {-status}"
 
 
 @dataclass
@@ -56,7 +56,7 @@ class _Place:
     heard: bool = False  # it has told us anything, so its options and the broker's answer were fine
     subscribed: bool = False
     started: float = 0.0
-    backoff: Backoff = field(default_factory=lambda: Backoff(first=1.0))
+    backoff: Backoff = field(default_factory=lambda: Backoff(first=1.0, cap=30.0))
 
 
 class Supervisor:
@@ -125,13 +125,18 @@ class Supervisor:
         isolated = [] if Path(workqueue.__file__).parents[1] == Path.cwd() else ["-P"]
         command = [sys.executable, *isolated, "-m", "workqueue", "worker", *place.arguments]
         with theirs:
-            place.process = subprocess.Popen(
-                [*command, "--lifeline", str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                env=self._environment,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,  # CTRL+C in a terminal is for us alone
-            )
+            try:
+                place.process = subprocess.Popen(
+                    [*command, "--lifeline", str(theirs.fileno())],
+                    stdin=subprocess.DEVNULL,
+                    env=self._environment,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,  # CTRL+C in a terminal is for us alone
+                )
+            except OSError as error:  # no memory, or too many processes: the others go on
+                ours.close()
+                self._again(place, None, f"cannot be started: {error}")
+                return
         place.due, place.link = None, ours
         place.heard = place.subscribed = False
         place.started = time.monotonic()
@@ -160,15 +165,18 @@ class Supervisor:
                 self._code = self._code or 1
             return
         if status == 3 or (status == 1 and not place.subscribed):
-            self._tell(Ended(place.number, pid, status, None))
+            self._tell(Ended(place.number, pid, how_it_ended(status), None))
             self._code = status
             self._stop()
             return
         if time.monotonic() - place.started >= _STABLE:
             place.backoff.reset()
+        self._again(place, pid, how_it_ended(status))
+
+    def _again(self, place: _Place, pid: int | None, how: str) -> None:
         delay = place.backoff.next()
         place.due = time.monotonic() + delay
-        self._tell(Ended(place.number, pid, status, delay))
+        self._tell(Ended(place.number, pid, how, delay))
 
     def _stop(self) -> None:
         self._deadline = time.monotonic() + self._shutdown_timeout + _GRACE

@@ -139,7 +139,8 @@ def _supervise(settings: Settings, processes: int) -> int:
             about = {"number": ended.number, "process": ended.pid, "how": ended.how, "restart_in": ended.restart_in}
             logs.write(logging.WARNING if ended.restart_in is not None else logging.ERROR, "process_ended", **about)
             return
-        what = f"worker process {ended.number} (pid {ended.pid}) {ended.how}"
+        pid = "" if ended.pid is None else f" (pid {ended.pid})"
+        what = f"worker process {ended.number}{pid} {ended.how}"
         if ended.restart_in is None:
             click.echo(f"Error: {what}; another one would, too, so this ends.", err=True)
         else:
