@@ -265,7 +265,7 @@ class Link:
                 self._shut(explain_refusal(reason.reply_code, reason.reply_text))
 
         def opened(channel: Channel, answer: Future[Consumer]) -> None:
-            def ready(frame: Method[Any]) -> None:
+            def ready(frame: "Method[Any]") -> None:
                 tag.append(frame.method.consumer_tag)
                 _resolve(answer, consumer)
 
@@ -348,7 +348,7 @@ class Link:
 
         self._connection.channel(next(self._channels), on_open_callback=opened).add_on_close_callback(closed)
 
-    def _on_blocked(self, _: object, frame: Method[Any]) -> None:
+    def _on_blocked(self, _: object, frame: "Method[Any]") -> None:
         self.blocked = getattr(frame.method, "reason", None)  # connection.unblocked has none
         self._notice_blocked(self.blocked)
 

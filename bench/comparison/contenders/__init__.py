@@ -1,0 +1,1 @@
+"""How each contender is used. A module imports its library, so it is imported in the contender's own process only."""
