@@ -30,9 +30,13 @@ A quorum queue may lose acks that are sent right before their channel closes, be
 STEADY = 5.0
 """Seconds after which a subscription counts as one that works: if it is lost then, the delays begin anew."""
 
+_GLANCE = 1.0
+"""Seconds after which a wait is begun anew: a signal that comes when it is just about to begin does not end it."""
+
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
-logger = logging.getLogger("workqueue")
+logger = logging.getLogger("workqueue.connection")
+"""Apart from what is logged of tasks: who has an observer that tells of connections can do without."""
 
 
 class Worker:
@@ -197,7 +201,7 @@ class Worker:
         until = None if seconds is None else time.monotonic() + seconds
         left = seconds
         while not self._stopping() and (left is None or left > 0):
-            self._read_mail(left)
+            self._read_mail(_GLANCE if left is None else min(left, _GLANCE))
             if until is None:
                 return
             left = until - time.monotonic()

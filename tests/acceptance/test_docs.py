@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from workqueue import Message, Reject
+from workqueue.cli.worker import command
+from workqueue.observe.metrics import Metrics
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -41,8 +45,49 @@ def test_the_core_is_used_as_shown(workqueue_broker):
     assert done == ["First message."]
 
 
+def test_a_worker_is_run_and_watched_as_shown(workqueue_broker, workqueue_queue, workqueue_publish, port):
+    handler, watched = python_blocks("docs/worker.md")
+    printed = []
+    namespace = {
+        "url": workqueue_broker.url,
+        "queue": workqueue_queue.name,
+        "port": port,
+        "print": lambda line: (printed.append(line), namespace["worker"].stop()),
+    }
+    workqueue_publish('{"id": 3}')
+
+    exec(handler, namespace)
+    exec(watched, namespace)
+
+    assert printed == ["order 3"]
+    done = namespace["metrics"].registry.get_sample_value(
+        "workqueue_tasks_total", {"queue": workqueue_queue.name, "outcome": "done"}
+    )
+    assert done == 1
+    with pytest.raises(Reject):
+        namespace["handle"](Message(b"{}", "orders"))
+
+
+def test_every_option_and_metric_is_in_the_documentation():
+    page = (ROOT / "docs/worker.md").read_text(encoding="utf-8")
+    options = {name for each in command.params if not getattr(each, "hidden", False) for name in each.opts}
+    metrics = {family.name for family in Metrics().registry.collect() if family.name.startswith("workqueue_")}
+
+    assert [name for name in options if f"`{name}" not in page] == []
+    assert [name for name in metrics if f"`{name}" not in page] == []
+
+
 @pytest.mark.parametrize(
-    "page", ["README.md", "CI.md", "GUARANTEES.md", "docs/architecture.md", "docs/findings.md", "docs/fixtures.md"]
+    "page",
+    [
+        "README.md",
+        "CI.md",
+        "GUARANTEES.md",
+        "docs/architecture.md",
+        "docs/findings.md",
+        "docs/fixtures.md",
+        "docs/worker.md",
+    ],
 )
 def test_links_lead_somewhere(page):
     links = re.findall(r"\]\((?!<?https?:)([^)#]+)\)", (ROOT / page).read_text(encoding="utf-8"))

@@ -33,7 +33,7 @@ def test_only_the_io_module_knows_pika(path):
 
 @pytest.mark.parametrize("path", [p for p in CORE if p.name != "__main__.py"], ids=lambda path: path.name)
 def test_the_core_imports_no_subpackage(path):
-    subpackages = {"broker", "cli", "guarantee", "report", "warden", "wire"}
+    subpackages = {"broker", "cli", "guarantee", "observe", "report", "warden", "wire"}
 
     assert not {name for name in imports(path) if name.startswith("workqueue.") and name.split(".")[1] in subpackages}
 

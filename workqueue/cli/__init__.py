@@ -16,8 +16,8 @@ class Entry(NamedTuple):
 
 
 COMMANDS = {
-    "new-task": Entry("workqueue.cli.new_task:command", "Send a task to a work queue."),
-    "worker": Entry("workqueue.cli.worker:command", "Do the tasks of a work queue, one after the other."),
+    "new-task": Entry("workqueue.cli.new_task:command", "Send a task, or a file of them, to a work queue."),
+    "worker": Entry("workqueue.cli.worker:command", "Do the tasks of a work queue, with a function of yours."),
     "queues": Entry("workqueue.cli.queues:command", "Show queues: messages ready, messages unacknowledged."),
     "broker": Entry("workqueue.cli.broker:group", "Run a private RabbitMQ, or make an image of one."),
     "verify": Entry("workqueue.cli.verify:command", "Check each guarantee of a work queue on real brokers."),

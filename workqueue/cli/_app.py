@@ -9,6 +9,8 @@ from workqueue.cli import COMMANDS, explain_missing
 from workqueue.cli._options import report
 from workqueue.errors import WorkqueueError
 
+_EXTRAS = {"prometheus_client": "metrics", "structlog": "logs"}
+"""Which extra brings a package; any other comes with ``verify``."""
 USAGE = 3
 INTERRUPTED = 130
 
@@ -54,8 +56,9 @@ def app() -> None:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run one command line and return its exit code."""
-    # The core's errors say it all. This keeps pika from logging the same to stderr where nobody set up logging.
+    # The core's errors say it all. This keeps pika from logging the same in ten lines of its own.
     logging.getLogger("pika").addHandler(logging.NullHandler())
+    logging.getLogger("pika").propagate = False
     try:
         code = app.main(arguments, prog_name="workqueue", standalone_mode=False)
     except click.UsageError as error:
@@ -72,5 +75,5 @@ def run(arguments: list[str] | None = None) -> int:
     except ModuleNotFoundError as missing:
         if missing.name is None or missing.name.partition(".")[0] == "workqueue":
             raise
-        return explain_missing(missing.name, extra="verify")
+        return explain_missing(missing.name, extra=_EXTRAS.get(missing.name, "verify"))
     return code if isinstance(code, int) else 0

@@ -1,7 +1,8 @@
 """What the commands that talk to a broker share: options, and how an error of the core is told."""
 
+import dataclasses
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -9,44 +10,108 @@ from workqueue.errors import ConnectionFailed, InvalidURL, TopologyMismatch, Wor
 from workqueue.queue import Queue, QueueType
 
 T = TypeVar("T")
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+URL_VARIABLES = ["WORKQUEUE_URL", "AMQP_URL", "RABBITMQ_URL", "CLOUDAMQP_URL"]
+"""Where a broker's URL is looked for, in this order: ours, then what others have agreed on."""
+
+
+def option(name: str, **settings: Any) -> Callable[[Command], Command]:
+    """An option that can be set by the environment, too: --queue-type by WORKQUEUE_QUEUE_TYPE."""
+    variable = "WORKQUEUE_" + name.removeprefix("--").replace("-", "_").upper()
+    return click.option(name, envvar=variable, show_envvar=True, **settings)
+
 
 url_option = click.option(
     "--url",
-    envvar="WORKQUEUE_URL",
+    envvar=URL_VARIABLES,
     show_envvar=True,
     default="amqp://guest:guest@localhost:5672/%2F",
     show_default="amqp://guest:***@localhost:5672/%2F",
-    help="The broker: amqp://USER:PASSWORD@HOST:PORT/VHOST, or amqps:// for TLS.",
+    help="The broker: amqp://USER:PASSWORD@HOST:PORT/VHOST, or amqps:// for TLS. Of the variables, the first that is "
+    "set counts.",
 )
 
-queue_option = click.option(
-    "--queue", metavar="NAME", default="task_queue", show_default=True, help="The queue; it is made if there is none."
+_QUEUE_OPTIONS = (
+    option(
+        "--queue",
+        metavar="NAME",
+        default="task_queue",
+        show_default=True,
+        help="The queue; it is made if there is none.",
+    ),
+    option(
+        "--queue-type",
+        type=click.Choice(["quorum", "classic"]),
+        show_default="that of the queue if there is one, else quorum",
+        help="The type that the queue must have.",
+    ),
+    option(
+        "--dead-letter",
+        metavar="QUEUE",
+        help="Where rejected tasks, and those that failed too often, go; it is made if there is none.",
+    ),
+    option(
+        "--delivery-limit",
+        type=click.IntRange(-1),
+        metavar="N",
+        show_default="the broker's: 20 since RabbitMQ 4.0, none before",
+        help="How often a task of a quorum queue may come back before it is dead-lettered; -1 for no limit.",
+    ),
 )
 
-queue_type_option = click.option(
-    "--queue-type",
-    type=click.Choice(["quorum", "classic"]),
-    show_default="that of the queue if there is one, else quorum",
-    help="The type that the queue must have.",
-)
+
+def queue_options(command: Command) -> Command:
+    """The options that say which queue; whoever uses it has to be told the same. They make a `Wanted`."""
+    for each in reversed(_QUEUE_OPTIONS):
+        command = each(command)
+    return command
 
 
-def with_queue(name: str, queue_type: QueueType | None, use: Callable[[Queue], T]) -> T:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """The queue that was asked for."""
+
+    queue: str
+    queue_type: QueueType | None
+    dead_letter: str | None
+    delivery_limit: int | None
+
+    def declared(self, types: dict[str, QueueType]) -> Queue:
+        """The queue as it is declared; of the type asked for, else of that in ``types``, else a quorum queue."""
+
+        def kind(name: str) -> QueueType:
+            return self.queue_type or types.get(name, "quorum")
+
+        try:
+            dead_letter = None if self.dead_letter is None else Queue(self.dead_letter, kind(self.dead_letter))
+            return Queue(self.queue, kind(self.queue), dead_letter=dead_letter, delivery_limit=self.delivery_limit)
+        except ValueError as error:
+            raise click.UsageError(f"There is no such queue: {error}.") from error
+
+
+def with_queue(wanted: Wanted, use: Callable[[Queue], T]) -> T:
     """Call ``use`` with the queue, of the type asked for, or of the one that it has.
 
     The tutorial of today declares task_queue as a quorum queue, that of 2019 as a classic one. Without a type asked
     for, either one's programs can share the queue with ours. ``use`` declares it before it does anything else.
     """
-    try:
-        queue = Queue(name, queue_type or "quorum")
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--queue") from error
-    try:
-        return use(queue)
-    except TopologyMismatch as mismatch:
-        if queue_type is not None or mismatch.argument != "x-queue-type":
-            raise
-    return use(Queue(name, "classic"))
+    types: dict[str, QueueType] = {}
+    while True:
+        try:
+            return use(wanted.declared(types))
+        except TopologyMismatch as mismatch:
+            free = {wanted.queue, wanted.dead_letter} if wanted.queue_type is None else set()
+            if wanted.delivery_limit is not None:
+                free.discard(wanted.queue)  # only quorum queues have one
+            if mismatch.argument != "x-queue-type" or mismatch.queue not in free - types.keys():
+                raise
+            types[mismatch.queue] = "classic"
+
+
+def exit_code(error: WorkqueueError) -> int:
+    """What a command ends with that ended by this error."""
+    return 3 if isinstance(error, InvalidURL | ConnectionFailed) else 1
 
 
 def report(error: WorkqueueError) -> int:
@@ -54,4 +119,4 @@ def report(error: WorkqueueError) -> int:
     click.echo(f"Error: {error}", err=True)
     if error.hint is not None:
         click.echo(f"Hint: {error.hint}", err=True)
-    return 3 if isinstance(error, InvalidURL | ConnectionFailed) else 1
+    return exit_code(error)

@@ -1,39 +1,96 @@
-"""``workqueue new-task``: the tutorial's new_task.py."""
+"""``workqueue new-task``: the tutorial's new_task.py, and a task for each line of a file."""
+
+import sys
+import time
 
 import click
 
-from workqueue.cli._options import queue_option, queue_type_option, url_option, with_queue
+from workqueue.cli._options import Wanted, queue_options, report, url_option, with_queue
 from workqueue.producer import Producer
-from workqueue.queue import QueueType
+from workqueue.queue import Queue, QueueType
+
+_INTERRUPTED = 130
 
 
 @click.command("new-task")
 @click.argument("words", nargs=-1)
 @url_option
-@queue_option
-@queue_type_option
-def command(words: tuple[str, ...], url: str, queue: str, queue_type: QueueType | None) -> None:
+@queue_options
+def command(
+    words: tuple[str, ...],
+    url: str,
+    queue: str,
+    queue_type: QueueType | None,
+    dead_letter: str | None,
+    delivery_limit: int | None,
+) -> int:
     """Send a task, and return once the broker has confirmed that it is in the queue.
 
     The task is the WORDS, with a space in between, or "Hello World!". Each dot in it is a second of work for
-    `workqueue worker`. The message is persistent.
+    `workqueue worker`. The message is persistent. Give the queue the same options as its workers.
+
+    With - as its only word, it sends a task for each line of standard input: the bytes of the line as they are, without
+    the newline at its end; empty lines are skipped. When one is not confirmed, it stops, and says which lines are in
+    the queue, which are not, and of which nobody knows.
 
     \b
     Examples:
       workqueue new-task First message.
       workqueue new-task A long one.....
       workqueue new-task --queue reports -- --words that look like options
+      workqueue new-task --queue thumbnails - < paths.txt
       WORKQUEUE_URL=amqp://me:secret@rabbit/%2F workqueue new-task
 
     \b
     Exit codes:
-      0  the broker has the task
-      1  it does not, or nobody can tell (the message says which)
-      3  wrong usage, or no broker to be had
+      0    the broker has the task, or all of them
+      1    it does not, or nobody can tell (the message says which)
+      3    wrong usage, or no broker to be had
+      130  interrupted by CTRL+C; what is in the queue is told
     """
+    wanted = Wanted(queue=queue, queue_type=queue_type, dead_letter=dead_letter, delivery_limit=delivery_limit)
+    if words == ("-",):
+        return _send_lines(url, wanted)
     task = " ".join(words) or "Hello World!"
     with Producer(url) as producer:
         # Bytes that are no UTF-8 come and go as they are.
         body = task.encode("utf-8", "surrogateescape")
-        with_queue(queue, queue_type, lambda declared: producer.send(declared, body))
+        with_queue(wanted, lambda declared: producer.send(declared, body))
     click.echo(f" [x] Sent {task!r}")
+    return 0
+
+
+def _send_lines(url: str, wanted: Wanted) -> int:
+    from workqueue.cli._sending import Sending, Shown, ranges
+
+    def declare(declared: Queue) -> Queue:
+        producer.declare(declared)
+        return declared
+
+    if sys.stdin is None:
+        raise click.UsageError("Standard input is closed.")
+    started = time.monotonic()
+    with Producer(url) as producer:
+        sending = Sending(producer, with_queue(wanted, declare))
+        with Shown(sys.stdin.buffer) as shown:
+            sending.run(sys.stdin.buffer, shown)
+    seconds = time.monotonic() - started
+    skipped = f", skipped {sending.skipped:,} empty lines" if sending.skipped else ""
+    rate = sending.confirmed / seconds
+    click.echo(f"Sent {_tasks(sending.confirmed)} in {seconds:.1f} s ({rate:,.0f} a second){skipped}")
+    for what, numbers in (
+        ("not in the queue", sending.absent),
+        ("in the queue or not, nobody knows which", sending.unknown),
+    ):
+        if numbers:
+            click.echo(f"{_tasks(len(numbers)).capitalize()} {what}: line {ranges(numbers)}", err=True)
+    if not sending.complete:
+        click.echo(f"From line {sending.read + 1} on, nothing was sent.", err=True)
+    if sending.error is not None:
+        report(sending.error)
+        return 1
+    return _INTERRUPTED if sending.interrupted else 0
+
+
+def _tasks(count: int) -> str:
+    return f"{count:,} task{'' if count == 1 else 's'}"

@@ -15,6 +15,7 @@ import click
 from workqueue._url import check_url, safe_url
 from workqueue.broker.errors import BrokerError
 from workqueue.cli._kept import Kept, kept_brokers
+from workqueue.cli._options import URL_VARIABLES
 
 _COLUMNS = ("name", "messages_ready", "messages_unacknowledged")
 _DEFAULT_URL = "amqp://guest:guest@localhost:5672/%2F"
@@ -36,7 +37,7 @@ class _NoWayError(Exception):
 @click.command("queues")
 @click.option(
     "--url",
-    envvar="WORKQUEUE_URL",
+    envvar=URL_VARIABLES,
     show_envvar=True,
     help="The broker.  [default: the one that `workqueue broker run` keeps, else amqp://guest:***@localhost:5672/%2F]",
 )

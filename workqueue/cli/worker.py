@@ -1,76 +1,178 @@
-"""``workqueue worker``: the tutorial's worker.py."""
+"""``workqueue worker``: the tutorial's worker.py, and a function of yours as a service."""
 
+import logging
 import os
-import sys
-import time
+from typing import Any
 
 import click
 
-from workqueue.cli._options import queue_option, queue_type_option, url_option, with_queue
-from workqueue.events import Event, Subscribed
-from workqueue.message import Message
-from workqueue.queue import Queue, QueueType
-from workqueue.worker import Worker
+from workqueue.cli._options import Wanted, option, queue_options, url_option
+from workqueue.cli._processes import Ended, Supervisor
+from workqueue.cli._working import Settings, json_logs, work
+from workqueue.queue import QueueType
 
 
 @click.command("worker")
 @url_option
-@queue_option
-@queue_type_option
-@click.option(
-    "--prefetch",
-    type=click.IntRange(1, 65535),
-    default=1,
-    show_default=True,
-    help="How many unacknowledged tasks the broker may give to this worker.",
+@queue_options
+@option(
+    "--handler",
+    metavar="MODULE:FUNCTION",
+    help="Called with each message; the module may be in the current folder. Without it, a task is a second of sleep "
+    "for each of its dots, as in the tutorial.",
 )
-@click.option(
+@option(
     "--dot",
     type=click.FloatRange(min=0),
     metavar="SECONDS",
     default=1.0,
     show_default=True,
-    help="How long a dot in a task takes.",
+    help="How long a dot in a task takes, without --handler.",
 )
-def command(url: str, queue: str, queue_type: QueueType | None, prefetch: int, dot: float) -> None:
-    """Do the tasks of a queue, one after the other: sleep for each dot, then acknowledge.
+@option(
+    "--concurrency",
+    type=click.IntRange(1),
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="How many tasks to do at a time, in threads: for tasks that wait.",
+)
+@option(
+    "--processes",
+    type=click.IntRange(1),
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="How many processes to run, each with its own connection and --concurrency: for tasks that compute.",
+)
+@option(
+    "--prefetch",
+    type=click.IntRange(1, 65535),
+    metavar="N",
+    show_default="that of --concurrency",
+    help="How many unacknowledged tasks the broker may give to a process. More is faster for short tasks, and less "
+    "fair for long ones.",
+)
+@option(
+    "--max-attempts",
+    type=click.IntRange(1),
+    metavar="N",
+    show_default="20 with --dead-letter, else no limit but the broker's",
+    help="Dead-letter a task when its handler has failed so often. Needs --dead-letter.",
+)
+@option(
+    "--shutdown-timeout",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    default=30.0,
+    show_default=True,
+    help="How long to wait for tasks in hand when told to stop. Those that take longer go to another worker.",
+)
+@option(
+    "--metrics",
+    type=click.IntRange(1, 65535),
+    metavar="PORT",
+    help="Serve /metrics (Prometheus) and /health there; of several processes, the second at PORT+1, and so on.",
+)
+@option(
+    "--metrics-host",
+    metavar="HOST",
+    default="127.0.0.1",
+    show_default=True,
+    help="The address to serve them at: 0.0.0.0 for all, without authentication.",
+)
+@option(
+    "--log",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="What to tell: lines for people, or on standard error a JSON line for each event.",
+)
+@click.option("--lifeline", type=int, hidden=True)
+def command(
+    queue: str,
+    queue_type: QueueType | None,
+    dead_letter: str | None,
+    delivery_limit: int | None,
+    processes: int,
+    **options: Any,
+) -> int:
+    """Do the tasks of a queue, and acknowledge each when it is done.
 
-    CTRL+C (or SIGTERM) finishes the task in hand, hands back what was not started, and exits. Doing it again exits at
-    once; the task in hand then goes to another worker, as it does when the worker dies.
+    --handler says by what function. It is called with a workqueue.Message. If it returns, the task is done; if it
+    raises workqueue.Reject, the task is dead-lettered; if it raises anything else, the task failed and comes back, to
+    any worker. So a task may be done more than once, and never less.
+
+    CTRL+C (or SIGTERM) finishes the tasks in hand, hands back what was not started, and exits. Doing it again exits at
+    once; tasks in hand then go to another worker, as they do when the worker dies. When the broker is away, the worker
+    says so, and tries again until it is back.
 
     \b
     Examples:
       workqueue worker                        # start two of these
       workqueue new-task First message.       # and send tasks from another terminal
-      workqueue worker --prefetch 10 --dot 0.1
+      workqueue worker --handler shop.tasks:handle --queue orders
+      workqueue worker --handler shop.tasks:handle --concurrency 20 --max-attempts 5 --dead-letter orders.failed
+      workqueue worker --handler shop.render:handle --processes 4 --metrics 9187 --log json
 
     \b
     Exit codes:
       0  stopped by a signal, with everything settled
-      1  the broker or the network ended it
-      3  wrong usage, or no broker to be had
+      1  it was refused by the broker, or stopped before all tasks in hand were done
+      3  wrong usage, wrong credentials
     """
-
-    def handle(message: Message) -> None:
-        _say(f" [x] Received {message.body.decode('utf-8', 'surrogateescape')!r}")
-        time.sleep(message.body.count(b".") * dot)
-        _say(" [x] Done")
-
-    def hear(event: Event) -> None:
-        if isinstance(event, Subscribed):
-            _say(" [*] Waiting for messages. To exit press CTRL+C")
-
-    def work(declared: Queue) -> None:
-        Worker(url, declared, handle, prefetch=prefetch, observer=hear).run()
-
-    with_queue(queue, queue_type, work)
+    wanted = Wanted(queue=queue, queue_type=queue_type, dead_letter=dead_letter, delivery_limit=delivery_limit)
+    wanted.declared({})  # a usage error, if it cannot be
+    settings = Settings(wanted=wanted, **options)
+    if settings.max_attempts is not None and dead_letter is None:
+        raise click.UsageError("--max-attempts needs --dead-letter QUEUE, or the tasks it gives up would be lost.")
+    if settings.metrics is not None and settings.metrics + processes - 1 > 65535:
+        raise click.UsageError(f"There are no {processes} ports from --metrics {settings.metrics} on.")
+    return work(settings) if processes == 1 else _supervise(settings, processes)
 
 
-def _say(line: str) -> None:
-    try:
-        click.echo(line)
-    except BrokenPipeError:
-        # Whoever read this is gone. That is no failure of the task, which would come back for ever: leave, and it
-        # goes to another worker. Standard output goes nowhere from now on, or Python complains when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(1) from None
+def _supervise(settings: Settings, processes: int) -> int:
+    logs = json_logs() if settings.log == "json" else None
+
+    def tell(ended: Ended) -> None:
+        if logs is not None:
+            about = {"number": ended.number, "process": ended.pid, "how": ended.how, "restart_in": ended.restart_in}
+            logs.write(logging.WARNING if ended.restart_in is not None else logging.ERROR, "process_ended", **about)
+            return
+        pid = "" if ended.pid is None else f" (pid {ended.pid})"
+        what = f"worker process {ended.number}{pid} {ended.how}"
+        if ended.restart_in is None:
+            click.echo(f"Error: {what}; another one would, too, so this ends.", err=True)
+        else:
+            click.echo(f"Warning: {what}; starting another one in {ended.restart_in:.1f} s.", err=True)
+
+    # By the environment, since everybody can see the arguments of a process. Each process is one.
+    environment = os.environ | {"WORKQUEUE_URL": settings.url, "WORKQUEUE_PROCESSES": "1"}
+    supervisor = Supervisor(
+        [_arguments(settings, number) for number in range(processes)],
+        environment,
+        shutdown_timeout=settings.shutdown_timeout,
+        tell=tell,
+    )
+    return supervisor.run()
+
+
+def _arguments(settings: Settings, number: int) -> list[str]:
+    """The command line of the process with this number, from 0."""
+    wanted = settings.wanted
+    values = {
+        "queue": wanted.queue,
+        "queue-type": wanted.queue_type,
+        "dead-letter": wanted.dead_letter,
+        "delivery-limit": wanted.delivery_limit,
+        "handler": settings.handler,
+        "dot": settings.dot,
+        "concurrency": settings.concurrency,
+        "prefetch": settings.prefetch,
+        "max-attempts": settings.max_attempts,
+        "shutdown-timeout": settings.shutdown_timeout,
+        "metrics": None if settings.metrics is None else settings.metrics + number,
+        "metrics-host": settings.metrics_host,
+        "log": settings.log,
+    }
+    return [f"--{name}={value}" for name, value in values.items() if value is not None]

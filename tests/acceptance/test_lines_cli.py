@@ -1,0 +1,177 @@
+"""`workqueue new-task -`: a task for each line of standard input."""
+
+import re
+import signal
+import subprocess
+
+import pytest
+
+
+@pytest.fixture
+def queue(queue, channel):
+    """A queue that is there."""
+    channel.queue_declare(queue, durable=True, arguments={"x-queue-type": "quorum"})
+    return queue
+
+
+@pytest.fixture
+def bodies(channel):
+    """Returns all that is in a queue."""
+
+    def get(queue):
+        found = []
+        while (message := channel.basic_get(queue, auto_ack=True))[0] is not None:
+            found.append(message[2])
+        return found
+
+    return get
+
+
+@pytest.fixture
+def send(run, queue, tmp_path):
+    """Run `new-task -` on these bytes."""
+
+    def send(content, *options):
+        path = tmp_path / "lines"
+        path.write_bytes(content)
+        with path.open("rb") as lines:
+            return run("new-task", "--queue", queue, *options, "-", stdin=lines)
+
+    return send
+
+
+def sent(program):
+    """The number in the summary, which is all that is written to standard output."""
+    [line] = program.lines
+    found = re.fullmatch(r"Sent ([\d,]+) tasks? in [\d.]+ s \([\d,]+ a second\)(, skipped [\d,]+ empty lines)?", line)
+    assert found, line
+    return int(found[1].replace(",", ""))
+
+
+def test_ten_thousand_lines_are_ten_thousand_tasks_in_their_order(send, queue, bodies):
+    lines = [f"task {number}".encode() for number in range(10_000)]
+
+    program = send(b"\n".join(lines) + b"\n")
+
+    assert program.exit_code() == 0, program.errors
+    assert sent(program) == 10_000
+    assert program.errors == ""
+    assert bodies(queue) == lines
+
+
+def test_bytes_come_as_they_are_and_empty_lines_do_not(send, queue, bodies):
+    program = send(b"caf\xc3\xa9\nno UTF-8 \xff\n\n  spaces \r\n\x00\n\nlast, without a newline")
+
+    assert program.exit_code() == 0, program.errors
+    assert sent(program) == 5
+    assert program.lines[0].endswith(", skipped 2 empty lines")
+    assert bodies(queue) == [b"caf\xc3\xa9", b"no UTF-8 \xff", b"  spaces \r", b"\x00", b"last, without a newline"]
+
+
+def test_nothing_is_nothing(send, queue, channel):
+    channel.queue_delete(queue)
+
+    program = send(b"")
+
+    assert program.exit_code() == 0
+    assert sent(program) == 0
+    assert ready(channel, queue) == 0, "it was declared all the same"
+
+
+def test_lines_are_sent_as_they_come(run, queue, get_when_ready):
+    program = run("new-task", "--queue", queue, "-", stdin=subprocess.PIPE)
+    program.process.stdin.write("first\n")
+    program.process.stdin.flush()
+
+    assert get_when_ready(queue)[2] == b"first"
+
+    program.process.stdin.close()
+    assert program.exit_code() == 0
+    assert sent(program) == 1
+
+
+def numbers(program, what):
+    """The numbers of the lines of which standard error says this."""
+    found = re.search(rf"^([\d,]+) tasks? {what}: line (.*)$", program.errors, re.MULTILINE)
+    if found is None:
+        return []
+    listed = []
+    for part in found[2].split(", "):
+        first, _, last = part.partition("-")
+        listed += range(int(first), int(last or first) + 1)
+    assert len(listed) == int(found[1].replace(",", ""))
+    return listed
+
+
+def test_it_stops_when_the_broker_declines_and_says_which_are_in(
+    send, workqueue_stage, workqueue_queue, workqueue_queue_type
+):
+    # Given a queue that is soon full, and more lines than may wait for their confirmation at a time,
+    lines = [f"{number}".encode() for number in range(1, 20_001)]
+
+    with workqueue_stage.operator.policy(workqueue_queue, max_length=10, overflow="reject-publish"):
+        program = send(b"\n".join(lines), "--queue", workqueue_queue.name, "--queue-type", workqueue_queue_type)
+        code = program.exit_code()
+
+    # I expect the account to be that of the queue, and the rest not to have been tried.
+    assert code == 1
+    assert "Error: the broker refused a message for queue " in program.errors
+    rest = int(re.search(r"^From line (\d+) on, nothing was sent\.$", program.errors, re.MULTILINE)[1])
+    assert rest < 20_000
+    declined = numbers(program, "not in the queue")
+    assert len(declined) + sent(program) == rest - 1
+    kept = [int(message.task) for message in workqueue_queue.drain()]
+    assert kept == [number for number in range(1, rest) if number not in set(declined)]
+
+
+def test_what_nobody_knows_of_is_told(run, workqueue_stage, queue, channel, wait_for):
+    proxy = workqueue_stage.proxy()
+    program = run("new-task", "--queue", queue, "-", stdin=subprocess.PIPE, url=workqueue_stage.url(proxy=proxy))
+
+    def give(line, count):
+        program.process.stdin.write(f"{line}\n")
+        program.process.stdin.flush()
+        wait_for(lambda: ready(channel, queue) == count, f"{line} is in the queue")
+
+    give("one", 1)
+    proxy.lose_answers()
+    give("two", 2)
+    give("three", 3)
+    proxy.cut()
+    program.process.stdin.write("four\n")
+    program.process.stdin.close()
+
+    assert program.exit_code() == 1
+    assert sent(program) == 1
+    unknown = numbers(program, "in the queue or not, nobody knows which")
+    assert unknown[:2] == [2, 3]
+    # Whether it had noticed when it read the fourth is a race; in each case it says of it what is so.
+    untried = "From line 4 on, nothing was sent." in program.error_lines
+    assert [*unknown[2:], *numbers(program, "not in the queue"), *([4] if untried else [])] == [4]
+    assert "Error: not confirmed: " in program.errors
+
+
+def ready(channel, queue):
+    """How many messages wait in a queue."""
+    return channel.queue_declare(queue, passive=True).method.message_count
+
+
+def test_interrupted_it_says_how_far_it_came(run, queue, channel, wait_for):
+    program = run("new-task", "--queue", queue, "-", stdin=subprocess.PIPE)
+    program.process.stdin.write("one\ntwo\n\nthree\n")
+    program.process.stdin.flush()
+    wait_for(lambda: ready(channel, queue) == 3, "three are in the queue")
+
+    program.process.send_signal(signal.SIGINT)
+
+    assert program.exit_code() == 130
+    assert sent(program) == 3
+    assert program.errors == "From line 5 on, nothing was sent.\n"
+
+
+def test_without_a_broker_nothing_is_read(send):
+    program = send(b"one\n", "--url", "amqp://me:hunter2@127.0.0.1:1/%2F")
+
+    assert program.exit_code() == 3
+    assert program.errors.startswith("Error: cannot connect to amqp://me:***@127.0.0.1:1/%2F: ")
+    assert program.lines == []

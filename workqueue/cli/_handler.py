@@ -1,0 +1,87 @@
+"""What ``workqueue worker`` does with a task: the function that it was told to call, or what the tutorial does."""
+
+import functools
+import importlib
+import inspect
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from workqueue.message import Message
+
+Handler = Callable[[Message], object]
+
+
+def load_handler(spec: str) -> Handler:
+    """Import what ``module:function`` names, from the current folder, too. Raises BadParameter, saying why not."""
+    module, _, attribute = spec.partition(":")
+    if not module or not attribute:
+        raise _wrong(f"{spec!r} is not of the form package.module:function")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found = importlib.import_module(module)
+    except (Exception, SystemExit) as error:  # whatever a module does when it is imported
+        raise _wrong(f"{module!r} cannot be imported: {type(error).__name__}: {error}{_place(error)}") from error
+    try:
+        handler: object = functools.reduce(getattr, attribute.split("."), found)
+    except AttributeError as error:
+        raise _wrong(f"{module!r} ({found.__file__}) has no {attribute!r}") from error
+    if not callable(handler):
+        raise _wrong(f"{spec!r} is not callable: it is of type {type(handler).__name__}")
+    _check(spec, handler)
+    return handler
+
+
+def _check(spec: str, handler: Handler) -> None:
+    # Calling one of these does nothing but make an object, and every task would be acknowledged undone.
+    if any(
+        test(handler) for test in (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    ):
+        raise _wrong(f"{spec!r} is an async function or a generator; a handler does its work when it is called")
+    try:
+        inspect.signature(handler).bind(Message(b"", "queue"))
+    except TypeError as error:
+        raise _wrong(f"{spec!r} cannot be called with one argument, the message: {error}") from error
+    except ValueError:
+        pass  # written in C: what it takes cannot be known
+
+
+def _place(error: BaseException) -> str:
+    """Where in somebody's code it went wrong."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+    if isinstance(error, SyntaxError) or len(frames) < 2:  # only ours; and a SyntaxError says where
+        return ""
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})"
+
+
+def _wrong(problem: str) -> click.BadParameter:
+    return click.BadParameter(problem, param_hint="--handler")
+
+
+def dots(seconds: float, *, silent: bool) -> Handler:
+    """The tutorial's handler: it takes so many seconds for each dot in a task, and says so unless it is silent."""
+
+    def handle(message: Message) -> None:
+        if not silent:
+            say(f" [x] Received {message.body.decode('utf-8', 'surrogateescape')!r}")
+        time.sleep(message.body.count(b".") * seconds)
+        if not silent:
+            say(" [x] Done")
+
+    return handle
+
+
+def say(line: str) -> None:
+    """Print a line. If nobody reads standard output any more, the process ends."""
+    try:
+        click.echo(line)
+    except BrokenPipeError:
+        # That is no failure of the task, which would come back for ever: leave at once, from whatever thread, and it
+        # goes to another worker.
+        os._exit(1)
