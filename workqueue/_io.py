@@ -356,6 +356,8 @@ def read_properties(properties: bytes) -> tuple[str | None, Mapping[str, object]
     if message_id is not None:
         return message_id, {}
     described = _decoded(properties)
+    if isinstance(described.message_id, bytes):  # pika's way to say so
+        raise ValueError(f"its id is no UTF-8: {described.message_id!r}")
     return described.message_id, described.headers or {}
 
 
