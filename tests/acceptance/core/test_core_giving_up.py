@@ -27,7 +27,8 @@ def as_guard(url, password="before"):
     return f"amqp://guard:{password}@{url.rpartition('@')[2]}"
 
 
-def test_a_wrong_password_ends_a_worker_and_a_send_at_once(url, queue, work):
+def test_a_wrong_password_ends_a_worker_and_a_send_at_once(url, new_queue, work):
+    queue = new_queue("classic")
     wrong = url.replace("@", "x@")
 
     worker = work(wrong, queue)
@@ -38,8 +39,9 @@ def test_a_wrong_password_ends_a_worker_and_a_send_at_once(url, queue, work):
         Producer(wrong).send(queue, b"task", retry=RETRIES)
 
 
-def test_a_password_that_is_changed_ends_a_worker_and_a_send_when_they_connect_again(url, queue, work, operator):
+def test_a_password_that_is_changed_ends_a_worker_and_a_send_when_they_connect_again(url, new_queue, work, operator):
     # Given a worker and a producer that are connected,
+    queue = new_queue("classic")
     worker = work(as_guard(url), queue)
     worker.until(Subscribed)
     events = []
@@ -61,7 +63,8 @@ def test_a_password_that_is_changed_ends_a_worker_and_a_send_when_they_connect_a
             producer.send(queue, b"task", retry=RETRIES)
 
 
-def test_a_virtual_host_that_is_not_there_ends_a_worker_and_a_send_at_once(url, queue, work):
+def test_a_virtual_host_that_is_not_there_ends_a_worker_and_a_send_at_once(url, new_queue, work):
+    queue = new_queue("classic")
     elsewhere = url.rpartition("/")[0] + "/nowhere"
 
     assert isinstance(work(elsewhere, queue).wait(), AccessRefused)
@@ -69,8 +72,9 @@ def test_a_virtual_host_that_is_not_there_ends_a_worker_and_a_send_at_once(url, 
         Producer(elsewhere).send(queue, b"task", retry=RETRIES)
 
 
-def test_a_connection_too_many_is_tried_again_until_there_is_room(url, wire, queue, work, producer, operator):
+def test_a_connection_too_many_is_tried_again_until_there_is_room(url, wire, new_queue, work, producer, operator):
     # Given a worker whose connection is lost while the virtual host permits no new one,
+    queue = new_queue("classic")
     worker = work(wire.through(url), queue)
     worker.until(Subscribed)
     producer.send(queue, b"before")

@@ -13,7 +13,7 @@ LIMIT = 100_000
 """Bytes that a message may have in these tests, for the broker."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def small_messages(workqueue_broker):
     """Have the broker take small messages only, on channels that are opened from here on."""
     if Capability.CONFIGURE not in workqueue_broker.capabilities:
@@ -113,8 +113,9 @@ def stranger(workqueue_broker, url):
 
 
 def test_a_user_who_may_not_write_is_told_403_and_may_when_permitted(
-    producer, queue, aside, stranger, workqueue_broker
+    producer, new_queue, aside, stranger, workqueue_broker
 ):
+    queue = new_queue("classic")
     producer.declare(queue)
     theirs = stranger("^$", "^$", ".*")
     events = []

@@ -20,6 +20,18 @@ def counts(taken):
     return [(each.properties.headers or {}).get("x-delivery-count", 0) for each in taken]
 
 
+def until(count, work, *arguments, **options):
+    """Have a worker do so many tasks, the last of which stops it; returns what it did."""
+
+    def handle(_):
+        if len(worker.started) == count:
+            worker.worker.stop()
+
+    worker = work(*arguments, handle, **options)
+    assert worker.wait() is None
+    return worker.bodies
+
+
 def test_stop_finishes_what_runs_and_hands_back_the_rest(url, queue, aside, producer, work, gate, returns_count):
     # Given a task in hand and nine that wait here,
     bodies = [b"%d" % number for number in range(10)]
@@ -51,16 +63,7 @@ def test_what_is_handed_back_is_not_sent_here_again(url, new_queue, aside, produ
     queue = new_queue("quorum")
     for number in range(1000):
         producer.send_async(queue, b"%d" % number)
-    done = 0
-    for _ in range(5):
-
-        def handle(_):
-            if len(worker.started) == 20:
-                worker.worker.stop()
-
-        worker = work(url, queue, handle, prefetch=100, concurrency=2)
-        assert worker.wait() is None
-        done += len(worker.started)
+    done = sum(len(until(20, work, url, queue, prefetch=100, concurrency=2)) for _ in range(5))
 
     # I expect no task to be handed back more than once by each.
     assert max(counts(aside.take(queue, 1000 - done))) <= (5 if returns_count else 0)
@@ -105,14 +108,7 @@ def test_acks_right_before_the_end_are_not_lost(url, queue, aside, producer, wor
     for number in range(20):
         for index in range(50):
             producer.send_async(queue, b"%d %d" % (number, index))
-
-        def handle(message, end=len(done) + 50):
-            done.append(message.body)
-            if len(done) == end:
-                worker.worker.stop()
-
-        worker = work(url, queue, handle, prefetch=100)
-        assert worker.wait() is None
+        done += until(50, work, url, queue, prefetch=100)
 
     assert len(set(done)) == len(done) == 1000
     assert aside.ready(queue) == 0
@@ -122,15 +118,10 @@ def test_acks_are_not_lost_when_the_worker_stops_amidst_tasks(url, queue, aside,
     for number in range(300):
         producer.send_async(queue, b"%d" % number)
 
-    def handle(_):
-        if len(worker.started) == 250:
-            worker.worker.stop()
-
-    worker = work(url, queue, handle, prefetch=300)
-    assert worker.wait() is None
+    done = until(250, work, url, queue, prefetch=300)
 
     again = aside.take(queue, 50)
-    assert not {taken.body for taken in again} & set(worker.bodies)
+    assert not {taken.body for taken in again} & set(done)
 
 
 def test_a_worker_that_is_stopped_before_it_runs_does_nothing(url, queue, producer):
