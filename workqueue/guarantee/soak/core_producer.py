@@ -11,7 +11,7 @@ from typing import Any
 
 from workqueue.errors import Nacked, Unroutable, WorkqueueError
 from workqueue.events import Blocked, Connected, Disconnected, Event
-from workqueue.guarantee.soak.hand import URL_VARIABLE, now, tell
+from workqueue.guarantee.soak.hand import URL_VARIABLE, now, obey, tell
 from workqueue.guarantee.soak.producer import Options
 from workqueue.producer import Producer
 
@@ -32,7 +32,7 @@ class Hand:
 
     def run(self) -> None:
         """Publish until told to stop, then wait for what is under way."""
-        threading.Thread(target=self._listen, daemon=True).start()
+        threading.Thread(target=obey, args=[self._stop.set], daemon=True).start()
         due, ticked = 0.0, now()
         while not self._stop.wait(_TICK):
             self._tell_outcomes()
@@ -85,12 +85,6 @@ class Hand:
             tell("lost", why=str(event.reason))
         elif isinstance(event, Blocked):
             tell("unblocked" if event.reason is None else "blocked", why=event.reason)
-
-    def _listen(self) -> None:
-        for line in sys.stdin:
-            if line.strip() == "stop":
-                self._stop.set()
-        os._exit(3)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 from workqueue.events import Disconnected, Event, Subscribed
-from workqueue.guarantee.soak.hand import URL_VARIABLE, now, tell
+from workqueue.guarantee.soak.hand import URL_VARIABLE, now, obey, tell
 from workqueue.guarantee.soak.worker import Options, task_number
 from workqueue.message import Message
 from workqueue.worker import Worker
@@ -33,7 +33,7 @@ class Hand:
 
     def run(self) -> None:
         """Work until told to stop."""
-        threading.Thread(target=self._listen, daemon=True).start()
+        threading.Thread(target=obey, args=[self._worker.stop], daemon=True).start()
         self._worker.run()
 
     def _work(self, message: Message) -> None:
@@ -48,12 +48,6 @@ class Hand:
             tell("ready")
         elif isinstance(event, Disconnected):
             tell("lost", why=str(event.reason))
-
-    def _listen(self) -> None:
-        for line in sys.stdin:
-            if line.strip() == "stop":
-                self._worker.stop()
-        os._exit(3)
 
 
 def main() -> None:

@@ -7,11 +7,13 @@ the end of standard input at once.
 """
 
 import abc
+import functools
 import json
 import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pika
@@ -35,6 +37,14 @@ def tell(event: str, **details: object) -> None:
         line = line[os.write(sys.stdout.fileno(), line) :]
 
 
+def obey(stop: Callable[[], object]) -> None:
+    """Call it when told to stop; end at once when the owner is gone. For a thread of its own."""
+    for line in sys.stdin:
+        if line.strip() == "stop":
+            stop()
+    os._exit(3)
+
+
 class Hand(abc.ABC):
     """A client that connects again whenever it loses its connection, until it is told to stop."""
 
@@ -49,7 +59,8 @@ class Hand(abc.ABC):
     def run(self) -> None:
         """Work until told to stop."""
         self.loop = IOLoop()
-        threading.Thread(target=self._listen, daemon=True).start()
+        stop = functools.partial(self.loop.add_callback_threadsafe, self.stop)
+        threading.Thread(target=obey, args=[stop], daemon=True).start()
         self._connect()
         self.loop.start()
 
@@ -119,9 +130,3 @@ class Hand(abc.ABC):
         if self.stopping:
             os._exit(0)
         self.loop.call_later(_RECONNECT, self._connect)
-
-    def _listen(self) -> None:
-        for line in sys.stdin:
-            if line.strip() == "stop":
-                self.loop.add_callback_threadsafe(self.stop)
-        os._exit(3)
