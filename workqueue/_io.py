@@ -184,7 +184,7 @@ class Link:
             self._loop.add_callback_threadsafe(run)
         return True
 
-    def ask(self, start: Callable[[Future[T]], None]) -> T:
+    def ask(self, start: Callable[[Future[T]], None], timeout: float = ANSWER_TIMEOUT) -> T:
         """Have the I/O thread start something; wait for its answer. Raises what the link was lost to."""
         if self.in_io_thread:
             raise RuntimeError("this waits for the broker and cannot be called from a future's callback")
@@ -194,12 +194,12 @@ class Link:
         try:
             if not self.call_soon(functools.partial(start, answer)):
                 raise self.failure or Closed("the connection was closed")
-            return self._await(answer)
+            return self._await(answer, timeout)
         finally:
             with self._lock:
                 self._waiting.discard(answer)
 
-    def declare(self, queue: Queue) -> None:
+    def declare(self, queue: Queue, timeout: float = ANSWER_TIMEOUT) -> None:
         """Declare the queue and where its dead letters go. Raises TopologyMismatch, ChannelClosed."""
         for each in queue.with_dead_letters():
             arguments: dict[str, Any] = each.arguments()
@@ -207,7 +207,7 @@ class Link:
                 pika.data.encode_table([], arguments)
             except (AMQPError, struct.error) as error:
                 raise ValueError(f"no AMQP arguments for queue {each.name!r}: {error!r}") from error
-            self.ask(functools.partial(self._declare, each.name, arguments))
+            self.ask(functools.partial(self._declare, each.name, arguments), timeout)
 
     def publisher(
         self,
@@ -293,16 +293,16 @@ class Link:
 
         return self.ask(start)
 
-    def _await(self, answer: Future[T]) -> T:
+    def _await(self, answer: Future[T], timeout: float = ANSWER_TIMEOUT) -> T:
         waited = 0.0
-        while waited < ANSWER_TIMEOUT:
+        while waited < timeout:
             try:
                 return answer.result(_POLL)
             except TimeoutError:
                 if self._abandoned():
                     raise Closed("stopped before the broker answered") from None
                 waited += _POLL
-        raise ConnectionLost(f"the broker at {self.safe_url} did not answer within {ANSWER_TIMEOUT:g} s")
+        raise ConnectionLost(f"the broker at {self.safe_url} did not answer within {timeout:g} s")
 
     # From here on: in the I/O thread.
 

@@ -37,7 +37,8 @@ class Producer:
       URLParameters knows, such as ``?heartbeat=10``.
     * ``window``: how many messages may wait for their confirmation at a time (and 64 MiB of bodies, or a single one
       that is larger). Beyond it, sending waits.
-    * ``confirm_timeout``: seconds that the confirmation of each message may take, and room in the window.
+    * ``confirm_timeout``: seconds that the confirmation of each message may take, room in the window, and the
+      declaration of a queue.
     * ``observer``: is called with what happens; see :mod:`workqueue.events`.
 
     It connects when first used, or by ``with``, which closes it at the end. Once a connection was lost, it
@@ -81,7 +82,7 @@ class Producer:
         Raises TopologyMismatch if it exists with other properties, ChannelClosed if the broker refuses for
         another reason, ConnectionFailed, ConnectionLost.
         """
-        self._connected().declare(queue)
+        self._connected().declare(queue, self._confirm_timeout)
 
     def send(
         self, queue: Queue | str, body: bytes, *, message_id: str | None = None, persistent: bool = True, retry: int = 0
@@ -149,7 +150,7 @@ class Producer:
             raise TypeError(f"a body is bytes, not {type(body).__name__}")
         session = self._connected()
         if isinstance(queue, Queue):
-            session.declare(queue)
+            session.declare(queue, self._confirm_timeout)
         publish = Publish(name, message_id, properties, body, _Confirmation())
         session.publish(publish)
         return publish.future
@@ -211,14 +212,14 @@ class _Session:
         if self.link.in_io_thread:
             raise RuntimeError("this waits for the broker and cannot be called from a future's callback")
 
-    def declare(self, queue: Queue) -> None:
+    def declare(self, queue: Queue, timeout: float) -> None:
         if queue in self._declared:
             return
         self.forbid_waiting_for_itself()
         # Once, and not by every thread that comes first: RabbitMQ 4.0 may nack what is published meanwhile.
         with self._declaring:
             if queue not in self._declared:
-                self.link.declare(queue)
+                self.link.declare(queue, timeout)
                 self._declared.add(queue)
 
     def publish(self, publish: Publish) -> None:

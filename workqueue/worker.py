@@ -93,6 +93,7 @@ class Worker:
         self._handlers = Handlers(self._name, handler, concurrency, self._failures, self._tell, self._mail.put)
         self._state = "not started"
         self._stopped = False
+        self._patient_until = 0.0
         self._link: Link | None = None
 
     def __repr__(self) -> str:
@@ -142,12 +143,18 @@ class Worker:
 
         May be called from any thread and from a signal handler, any number of times.
         """
+        if not self._stopped:
+            self._patient_until = time.monotonic() + self._shutdown_timeout
         self._stopped = True
         self._handlers.stop()
         self._mail.put(None)
 
     def _stopping(self) -> bool:
         return self._stopped
+
+    def _waits_no_longer(self) -> bool:
+        # Until there is a subscription, there is nothing to finish that would be worth waiting for.
+        return self._stopping() and (self._state == "connecting" or time.monotonic() > self._patient_until)
 
     def _serve(self) -> None:
         backoff = Backoff()
@@ -158,8 +165,7 @@ class Worker:
                 "workqueue worker",
                 on_lost=self._mail.put,
                 on_blocked=lambda reason: self._tell(Blocked(reason, "worker")),
-                # Until there is a subscription, there is nothing to finish that would be worth waiting for.
-                abandoned=lambda: self._stopping() and self._state == "connecting",
+                abandoned=self._waits_no_longer,
             )
             try:
                 consumer = self._subscribe(link)
