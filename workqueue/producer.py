@@ -82,7 +82,7 @@ class Producer:
         Raises TopologyMismatch if it exists with other properties, ChannelClosed if the broker refuses for
         another reason, ConnectionFailed, ConnectionLost.
         """
-        self._connected().declare(queue, self._confirm_timeout)
+        self._connected().declare(queue)
 
     def send(
         self, queue: Queue | str, body: bytes, *, message_id: str | None = None, persistent: bool = True, retry: int = 0
@@ -150,7 +150,7 @@ class Producer:
             raise TypeError(f"a body is bytes, not {type(body).__name__}")
         session = self._connected()
         if isinstance(queue, Queue):
-            session.declare(queue, self._confirm_timeout)
+            session.declare(queue)
         publish = Publish(name, message_id, properties, body, _Confirmation())
         session.publish(publish)
         return publish.future
@@ -212,14 +212,14 @@ class _Session:
         if self.link.in_io_thread:
             raise RuntimeError("this waits for the broker and cannot be called from a future's callback")
 
-    def declare(self, queue: Queue, timeout: float) -> None:
+    def declare(self, queue: Queue) -> None:
         if queue in self._declared:
             return
         self.forbid_waiting_for_itself()
         # Once, and not by every thread that comes first: RabbitMQ 4.0 may nack what is published meanwhile.
         with self._declaring:
             if queue not in self._declared:
-                self.link.declare(queue, timeout)
+                self.link.declare(queue, self._timeout)
                 self._declared.add(queue)
 
     def publish(self, publish: Publish) -> None:
