@@ -30,7 +30,7 @@ A quorum queue may lose acks that are sent right before their channel closes, be
 STEADY = 5.0
 """Seconds after which a subscription counts as one that works: if it is lost then, the delays begin anew."""
 
-_GLANCE = 1.0
+_GLANCE = 0.1
 """Seconds after which a wait is begun anew: a signal that comes when it is just about to begin does not end it."""
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
