@@ -5,9 +5,10 @@ import signal
 
 pytest_plugins = ["pytester"]
 
-# A shell that runs us in the background has us ignore SIGINT, and so would all that we start; tests of CTRL+C need it.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# Who runs us in the background, or by nohup, has us ignore these, and so would all that we start; tests send them.
+for number, action in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, action)
 
 with contextlib.suppress(ImportError):  # the guarantees need no Hypothesis
     from hypothesis import settings
