@@ -1,10 +1,13 @@
 """`workqueue new-task -`: a task for each line of standard input."""
 
+import itertools
 import re
 import signal
 import subprocess
 
 import pytest
+
+from workqueue.guarantee.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -19,9 +22,11 @@ def bodies(channel):
     """Returns all that is in a queue."""
 
     def get(queue):
-        found = []
-        while (message := channel.basic_get(queue, auto_ack=True))[0] is not None:
-            found.append(message[2])
+        count = channel.queue_declare(queue, passive=True).method.message_count
+        deliveries = channel.consume(queue, auto_ack=True, inactivity_timeout=PATIENCE) if count else ()
+        found = [body for _, _, body in itertools.islice(deliveries, count)]
+        channel.cancel()
+        assert channel.basic_get(queue)[0] is None, f"there are more than {count}"
         return found
 
     return get
