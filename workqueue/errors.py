@@ -24,6 +24,26 @@
 import re
 from typing import Self
 
+__all__ = [
+    "AccessRefused",
+    "ChannelClosed",
+    "Closed",
+    "ConnectionFailed",
+    "ConnectionLost",
+    "ConsumerCancelled",
+    "InvalidURL",
+    "Nacked",
+    "NotSent",
+    "OutcomeUnknown",
+    "PublishError",
+    "Refused",
+    "Reject",
+    "ShutdownTimeout",
+    "TopologyMismatch",
+    "Unroutable",
+    "WorkqueueError",
+]
+
 
 class WorkqueueError(Exception):
     """Something went wrong between this process and the broker."""

@@ -1,15 +1,19 @@
 """What happens in a producer or a worker, for whoever watches: metrics, logs, tests.
 
-Pass an :class:`Observer` as ``observer=``. It is called in whatever thread something happened, so it must be quick and
+Pass an observer as ``observer=``. It is called in whatever thread something happened, so it must be quick and
 must not call the producer or worker. What it raises is logged, and changes nothing.
 """
 
 import dataclasses
 import logging
-from typing import Literal, Protocol
+from collections.abc import Callable
+from typing import Literal
 
 from workqueue.errors import WorkqueueError
 from workqueue.message import Message
+
+Role = Literal["producer", "worker"]
+"""Whose connection it is."""
 
 Outcome = Literal["done", "failed", "rejected", "given up"]
 """How a task ended: its handler returned; it raised, and the task goes back; it raised Reject, and the task is
@@ -21,7 +25,7 @@ class Connected:
     """A connection to the broker is open. ``url`` has no password, ``role`` says whose it is."""
 
     url: str
-    role: Literal["producer", "worker"]
+    role: Role
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,7 +36,7 @@ class Disconnected:
     """
 
     reason: WorkqueueError
-    role: Literal["producer", "worker"]
+    role: Role
     retry_in: float | None = None
 
 
@@ -41,7 +45,7 @@ class Blocked:
     """The broker reads nothing from this connection, for ``reason``, such as "low on memory"; None: it does again."""
 
     reason: str | None
-    role: Literal["producer", "worker"]
+    role: Role
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -116,28 +120,14 @@ class Draining:
     in_hand: int
 
 
-Event = (
-    Connected
-    | Disconnected
-    | Blocked
-    | Published
-    | PublishFailed
-    | Subscribed
-    | TaskStarted
-    | TaskEnded
-    | Dropped
-    | HandedBack
-    | Draining
-)
+ConnectionEvent = Connected | Disconnected | Blocked | Subscribed
+PublishEvent = Published | PublishFailed
+TaskEvent = TaskStarted | TaskEnded | Dropped | HandedBack | Draining
+Event = ConnectionEvent | PublishEvent | TaskEvent
 """Everything that an observer hears of."""
 
-
-class Observer(Protocol):
-    """Hears of every event."""
-
-    def __call__(self, event: Event, /) -> None:
-        """Take note of it."""
-        ...
+Observer = Callable[[Event], None]
+"""Hears of every event."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -165,9 +155,8 @@ class Teller:
 
     def __call__(self, event: Event) -> None:
         """Tell it."""
-        if self._observer is None:
-            return
         try:
-            self._observer(event)
+            if self._observer is not None:
+                self._observer(event)
         except Exception:
             logging.getLogger("workqueue").exception("the observer failed on %s", type(event).__name__)
