@@ -261,7 +261,8 @@ class Link:
                     channel._rpc(method, lambda _: _resolve(answer, None), answers)  # type: ignore[attr-defined]
 
                 consumer = Consumer(self, channel.channel_number, cancel)
-                self._connection.routes[channel.channel_number] = _deliveries_to(consumer, on_delivery)
+                deliveries = _frames.Deliveries(functools.partial(on_delivery, consumer))
+                self._connection.routes[channel.channel_number] = deliveries.take
                 channel.add_on_cancel_callback(cancelled)
                 channel.basic_qos(prefetch_count=prefetch)
                 # pika sends it once qos is answered. What is delivered takes the route above.
@@ -392,20 +393,6 @@ def copy_properties(properties: bytes, message_id: str, headers: Mapping[str, An
     if not expires:
         described.expiration = None
     return b"".join(described.encode())
-
-
-def _deliveries_to(consumer: Consumer, on_delivery: OnDelivery) -> Route:
-    deliveries = _frames.Deliveries()
-
-    def route(kind: int, payload: bytes) -> bool:
-        if not deliveries.takes(kind, payload):
-            return False
-        delivery = deliveries.read(kind, payload)
-        if delivery is not None:
-            on_delivery(consumer, *delivery)
-        return True
-
-    return route
 
 
 def _decoded(properties: bytes) -> BasicProperties:

@@ -243,9 +243,9 @@ class _Session:
 
     def _watch_deadlines(self) -> None:
         with self._changed:
-            deadline = None if self._timing else self._window.next_deadline()
-            self._timing = self._timing or deadline is not None
-        if deadline is not None:
+            deadline = self._window.next_deadline()
+        if deadline is not None and not self._timing:
+            self._timing = True
             self.link.call_later(max(0.0, deadline - time.monotonic()), self._on_deadline)
 
     def _on_deadline(self) -> None:
