@@ -140,6 +140,7 @@ class Link:
         self._thread = threading.Thread(target=self._serve, name=f"{name} I/O", daemon=True)
         self.failure: WorkqueueError | None = None  # why the link is of no more use
         self.blocked: str | None = None  # why the broker reads nothing that is published, such as "low on memory"
+        self.frame_max = 0  # how many bytes a frame may have, once it is open
 
     @property
     def in_io_thread(self) -> bool:
@@ -150,11 +151,6 @@ class Link:
     def is_open(self) -> bool:
         """Whether there is a connection."""
         return self._opened.done() and self.failure is None
-
-    @property
-    def frame_max(self) -> int:
-        """How many bytes a frame may have."""
-        return int(self._connection.params.frame_max)
 
     def open(self) -> None:
         """Connect. Raises ConnectionFailed (AccessRefused, if the broker did not like the credentials)."""
@@ -224,21 +220,17 @@ class Link:
 
         def refused(code: int, text: str) -> None:
             on_refused(code, text)
-            self.call_soon(lambda: start(Future()))  # not now: pika still has the old one under this number
+            self.call_soon(start)  # not now: pika still has the old one under this number
 
-        def start(answer: Future[None]) -> None:
-            def opened(channel: Channel) -> None:
-                channel.add_on_return_callback(returned)
-                channel.confirm_delivery(lambda _: None, ready)
+        def opened(channel: Channel) -> None:
+            channel.add_on_return_callback(returned)
+            channel.confirm_delivery(lambda _: None, lambda _: on_open())
 
-            def ready(_: object) -> None:
-                on_open()
-                _resolve(answer, None)
-
+        def start() -> None:
             self._connection.routes[PUBLISH_CHANNEL] = route
             self._open_channel(opened, refused, PUBLISH_CHANNEL)
 
-        self.ask(start)
+        self.call_soon(start)
 
     def consumer(self, queue: str, prefetch: int, on_delivery: OnDelivery) -> Consumer:
         """Subscribe with manual acks. If the subscription ends, so does the link.
@@ -313,6 +305,7 @@ class Link:
 
     def _on_open(self, _: object) -> None:
         self._connection.read_large_pieces()
+        self.frame_max = int(self._connection.params.frame_max)
         _resolve(self._opened, None)
 
     def _declare(self, name: str, arguments: dict[str, Any], answer: Future[None]) -> None:

@@ -120,9 +120,8 @@ class Producer:
         backoff = Backoff()
         while True:
             try:
-                session = self._session
-                if session is not None:
-                    session.link.forbid_waiting_for_itself()
+                if self._session is not None:
+                    self._session.link.forbid_waiting_for_itself()
                 return self._publish(queue, body, message_id, properties).result()
             except PASSING as error:
                 if backoff.attempts >= retry or isinstance(error, errors.AccessRefused):
@@ -180,10 +179,10 @@ class _Session:
         )
         try:
             self.link.open()
-            self.link.publisher(self._on_return, self._on_confirm, self._on_open, self._on_refused)
         except BaseException:
             self.link.close()
             raise
+        self.link.publisher(self._on_return, self._on_confirm, self._on_open, self._on_refused)
         tell(Connected(self.link.safe_url, "producer"))
 
     @property

@@ -203,8 +203,7 @@ class Worker:
             if subscribed_at is not None:
                 raise error
             return 0.0
-        refused = isinstance(error, ChannelClosed) and subscribed_at is None and _is_final(error)
-        if refused or isinstance(error, AccessRefused):
+        if subscribed_at is None and _is_final(error):
             self._tell(Disconnected(error, "worker"))
             raise error
         self._handlers.drop_unstarted()
@@ -248,6 +247,8 @@ class Worker:
                 signal.signal(each, signal.SIG_DFL if handler is None else handler)
 
 
-def _is_final(refusal: ChannelClosed) -> bool:
-    """Whether a refusal to subscribe will be the same next time. A node that is down will be back."""
-    return refusal.code in (403, 406) or (refusal.code == 404 and "is down or inaccessible" not in refusal.text)
+def _is_final(error: WorkqueueError) -> bool:
+    """Whether an attempt to subscribe will end like this the next time, too. A node that is down will be back."""
+    if isinstance(error, ChannelClosed):
+        return error.code in (403, 406) or (error.code == 404 and "is down or inaccessible" not in error.text)
+    return isinstance(error, AccessRefused)
