@@ -44,7 +44,6 @@ class ConfirmWindow:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._held = 0
         self._bytes = 0
         self._by_id: dict[str, Publish] = {}
         self._unsent: collections.deque[Publish] = collections.deque()
@@ -52,11 +51,11 @@ class ConfirmWindow:
         self._last_tag = 0
 
     def __len__(self) -> int:
-        return self._held
+        return len(self._by_tag) + len(self._unsent)
 
     def has_room(self, size: int) -> bool:
         """Whether a message with a body of so many bytes can be reserved a place now."""
-        return self._held < self.limit and (not self._held or self._bytes + size <= MAX_BYTES)
+        return len(self) < self.limit and (not len(self) or self._bytes + size <= MAX_BYTES)
 
     def reserve(self, publish: Publish) -> bool:
         """Give the message a place; return whether it is the first that waits to be sent.
@@ -70,7 +69,6 @@ class ConfirmWindow:
             # The broker names a returned message by nothing else.
             raise ValueError(f"a message with the id {publish.message_id!r} is on its way already")
         self._by_id[publish.message_id] = publish
-        self._held += 1
         self._bytes += len(publish.body)
         self._unsent.append(publish)
         return len(self._unsent) == 1
@@ -160,7 +158,6 @@ class ConfirmWindow:
         for publish in publishes:
             if self._by_id.get(publish.message_id) is publish:  # and not another attempt to send it
                 del self._by_id[publish.message_id]
-            self._held -= 1
             self._bytes -= len(publish.body)
             if not publish.given_up:
                 settled.append((publish, fate(publish)))

@@ -83,14 +83,18 @@ def hand_back(channel: int, tag: int) -> bytes:
     return _settle(channel, _NACK, tag, 2)
 
 
-def read_confirm(payload: bytes) -> tuple[bool, int, bool] | None:
-    """Whether it is an ack, its tag, and whether it is for all up to that; None if it is another method."""
-    if len(payload) != 13:
-        return None
+def take_confirm(confirmed: Callable[[bool, int, bool], None], kind: int, payload: bytes) -> bool:
+    """Take a frame, if it is a confirm; return whether it is.
+
+    ``confirmed`` is called with whether it is an ack, its tag, and whether it is for all up to that.
+    """
+    if kind != METHOD or len(payload) != 13:
+        return False
     class_id, method, tag, bits = _answer.unpack(payload)
     if class_id != _BASIC or method not in (_ACK, _NACK):
-        return None
-    return method == _ACK, tag, bool(bits & 1)
+        return False
+    confirmed(method == _ACK, tag, bool(bits & 1))
+    return True
 
 
 class Deliveries:

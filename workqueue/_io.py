@@ -212,12 +212,6 @@ class Link:
         def returned(_: Channel, method: Basic.Return, described: BasicProperties, __: bytes) -> None:
             on_return(described.message_id, f"{method.reply_code} {method.reply_text}")
 
-        def route(kind: int, payload: bytes) -> bool:
-            confirm = _frames.read_confirm(payload) if kind == _frames.METHOD else None
-            if confirm is not None:
-                on_confirm(*confirm)
-            return confirm is not None
-
         def refused(code: int, text: str) -> None:
             on_refused(code, text)
             self.call_soon(start)  # not now: pika still has the old one under this number
@@ -227,7 +221,7 @@ class Link:
             channel.confirm_delivery(lambda _: None, lambda _: on_open())
 
         def start() -> None:
-            self._connection.routes[PUBLISH_CHANNEL] = route
+            self._connection.routes[PUBLISH_CHANNEL] = functools.partial(_frames.take_confirm, on_confirm)
             self._open_channel(opened, refused, PUBLISH_CHANNEL)
 
         self.call_soon(start)

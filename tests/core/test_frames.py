@@ -194,6 +194,14 @@ def test_the_content_of_another_method_is_not_taken():
     assert [deliveries.take(*each) for each in returned] == [False, False, False]
 
 
+def read_confirm(payload, kind=_frames.METHOD):
+    """What a confirm says; None if it is none, and was not taken."""
+    read = []
+    taken = _frames.take_confirm(lambda *confirm: read.append(confirm), kind, payload)
+    assert taken == (len(read) == 1)
+    return read[0] if taken else None
+
+
 @pytest.mark.parametrize(
     ("method", "confirm"),
     [
@@ -212,16 +220,17 @@ def test_the_content_of_another_method_is_not_taken():
 def test_a_confirm_is_told_from_all_else(method, confirm):
     [(_, payload)] = payloads(pika_frame.Method(1, method))
 
-    assert _frames.read_confirm(payload) == confirm
+    assert read_confirm(payload) == confirm
+    assert read_confirm(payload, _frames.HEADER) is read_confirm(payload, _frames.BODY) is None
 
 
 @pytest.mark.parametrize("class_id", [10, 50, 61])
 @pytest.mark.parametrize("method", [80, 120])
 def test_a_method_of_another_class_is_no_confirm_whatever_its_number(class_id, method):
-    assert _frames.read_confirm(struct.pack(">HHQB", class_id, method, 1, 0)) is None
-    assert _frames.read_confirm(struct.pack(">HHQB", 60, method, 1, 0)) is not None
+    assert read_confirm(struct.pack(">HHQB", class_id, method, 1, 0)) is None
+    assert read_confirm(struct.pack(">HHQB", 60, method, 1, 0)) is not None
 
 
 @pytest.mark.parametrize("more", [b"", b"\0\0"])
 def test_an_ack_of_another_length_is_none(more):
-    assert _frames.read_confirm(struct.pack(">HHQ", 60, 80, 1) + more) is None
+    assert read_confirm(struct.pack(">HHQ", 60, 80, 1) + more) is None

@@ -32,8 +32,9 @@ class Receiver:
         connection._frame_buffer = b""
         connection.bytes_received = 0
         connection._process_frame = lambda frame: self.log.append(("pika", type(frame), frame.marshal()))
-        connection.routes = {PUBLISHER: self.confirm}
-        for channel in (CONSUMER, OTHER_CONSUMER):  # as Link.consumer does
+        # As Link.publisher and Link.consumer do:
+        connection.routes = {PUBLISHER: functools.partial(_frames.take_confirm, self.confirm)}
+        for channel in (CONSUMER, OTHER_CONSUMER):
             deliveries = _frames.Deliveries(functools.partial(self.deliver, channel))
             connection.routes[channel] = deliveries.take
         self.connection = connection
@@ -41,12 +42,8 @@ class Receiver:
     def deliver(self, *delivery):
         self.log.append(delivery)
 
-    def confirm(self, kind, payload):
-        """As Link.publisher does."""
-        confirm = _frames.read_confirm(payload) if kind == _frames.METHOD else None
-        if confirm is not None:
-            self.log.append(("confirm", *confirm))
-        return confirm is not None
+    def confirm(self, *confirm):
+        self.log.append(("confirm", *confirm))
 
     def receive(self, *parts):
         for part in parts:
