@@ -79,15 +79,14 @@ class ConfirmWindow:
         self._unsent.clear()
         for publish in taken:
             publish.returned = None  # if it was, that was a namesake
-        self._by_tag.update(zip(itertools.count(self._last_tag + 1), taken, strict=False))
-        self._last_tag += len(taken)
+            self._last_tag += 1
+            self._by_tag[self._last_tag] = publish
         return taken
 
     def returned(self, message_id: str | None, reason: str) -> None:
         """The broker could not route the message. It says so before it confirms it."""
-        publish = None if message_id is None else self._by_id.get(message_id)
-        if publish is not None:
-            publish.returned = reason
+        if message_id in self._by_id:
+            self._by_id[message_id].returned = reason
 
     def confirmed(self, tag: int, *, multiple: bool, is_ack: bool) -> list[Settled]:
         """The broker has taken responsibility (unless it returned the message), or has declined it."""
@@ -120,10 +119,8 @@ class ConfirmWindow:
 
     def next_deadline(self) -> float | None:
         """When ``expired`` will next have something to do; None if nothing is on its way."""
-        for publish in itertools.chain(self._by_tag.values(), self._unsent):
-            if not publish.given_up:
-                return publish.deadline
-        return None
+        held = itertools.chain(self._by_tag.values(), self._unsent)
+        return next((publish.deadline for publish in held if not publish.given_up), None)
 
     def channel_closed(self, code: int, text: str) -> list[Settled]:
         """The broker has closed the channel, because of a message that it will not have.
