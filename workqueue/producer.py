@@ -242,8 +242,8 @@ class _Session:
 
     def _watch_deadlines(self) -> None:
         with self._changed:
-            deadline = self._window.next_deadline()
-        if deadline is not None and not self._timing:
+            deadline = None if self._timing else self._window.next_deadline()
+        if deadline is not None:
             self._timing = True
             self.link.call_later(max(0.0, deadline - time.monotonic()), self._on_deadline)
 
