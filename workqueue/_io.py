@@ -37,6 +37,8 @@ _CHUNK = 1 << 16  # bytes to hand to the socket at a time
 
 OnLost = Callable[[WorkqueueError], None]
 OnBlocked = Callable[[str | None], None]
+OnReturn = Callable[[str | None, str], None]
+OnConfirm = Callable[[bool, int, bool], None]
 OnRefused = Callable[[int, str], None]
 OnDelivery = Callable[[Consumer, int, bool, bytes, bytes], None]
 Route = Callable[[int, bytes], bool]
@@ -124,7 +126,7 @@ class Link:
     """
 
     def __init__(
-        self, url: str, name: str, *, on_lost: OnLost, on_blocked: OnBlocked, abandoned: Callable[[], bool]
+        self, url: str, name: str, on_lost: OnLost, on_blocked: OnBlocked, abandoned: Callable[[], bool]
     ) -> None:
         self._parameters = _parameters(url, name)
         self.safe_url = safe_url(url)
@@ -197,11 +199,7 @@ class Link:
             self.ask(functools.partial(self._declare, each.name, arguments))
 
     def publisher(
-        self,
-        on_return: Callable[[str | None, str], None],
-        on_confirm: Callable[[bool, int, bool], None],
-        on_open: Callable[[], None],
-        on_refused: OnRefused,
+        self, on_return: OnReturn, on_confirm: OnConfirm, on_open: Callable[[], None], on_refused: OnRefused
     ) -> None:
         """Open PUBLISH_CHANNEL in confirm mode, to be written to with ``write``.
 

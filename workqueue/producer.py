@@ -42,7 +42,7 @@ class Producer:
             raise ValueError(f"a window holds at least one message, not {window}")
         self._url = url
         self._window = window
-        self._confirm_timeout = confirm_timeout
+        self._timeout = confirm_timeout
         self._tell = Teller(observer)
         self._ids = map(f"{uuid.uuid4().hex}-{{:x}}".format, itertools.count())
         self._connecting = threading.Lock()
@@ -107,7 +107,7 @@ class Producer:
 
         What is not confirmed by then fails as OutcomeUnknown. Closing twice is fine.
         """
-        self._close(self._confirm_timeout)
+        self._close(self._timeout)
 
     def _close(self, timeout: float) -> None:
         self._closed.set()
@@ -148,9 +148,7 @@ class Producer:
             if self._closed.is_set():
                 raise errors.Closed("the producer was closed")
             if self._session is None or self._session.link.failure is not None:
-                self._session = _Session(
-                    self._url, self._window, self._confirm_timeout, self._tell, self._closed.is_set
-                )
+                self._session = _Session(self._url, self._window, self._timeout, self._tell, self._closed.is_set)
             return self._session
 
 
@@ -174,9 +172,7 @@ class _Session:
         self._changed = threading.Condition(threading.Lock())
         self._open = False
         self._timing = False
-        self.link = Link(
-            url, "workqueue producer", on_lost=self._on_lost, on_blocked=self._on_blocked, abandoned=abandoned
-        )
+        self.link = Link(url, "workqueue producer", self._on_lost, self._on_blocked, abandoned)
         try:
             self.link.open()
         except BaseException:
@@ -229,14 +225,12 @@ class _Session:
     # In the I/O thread:
 
     def _flush(self) -> None:
-        frames: list[bytes] = []
         with self._changed:
             # What a broker in alarm does not read stays here: when its time is over, it was certainly not sent.
-            if self._open and self.link.blocked is None:
-                for each in self._window.take():
-                    frames += _frames.publish(
-                        PUBLISH_CHANNEL, each.queue, each.properties, each.body, self.link.frame_max
-                    )
+            taken = self._window.take() if self._open and self.link.blocked is None else []
+        frames: list[bytes] = []
+        for each in taken:
+            frames += _frames.publish(PUBLISH_CHANNEL, each.queue, each.properties, each.body, self.link.frame_max)
         self.link.write(frames)
         self._watch_deadlines()
 
