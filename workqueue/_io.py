@@ -210,19 +210,23 @@ class Link:
         def returned(_: Channel, method: Basic.Return, described: BasicProperties, __: bytes) -> None:
             on_return(described.message_id, f"{method.reply_code} {method.reply_text}")
 
-        def refused(code: int, text: str) -> None:
-            on_refused(code, text)
-            self.call_soon(start)  # not now: pika still has the old one under this number
+        def start(answer: Future[None]) -> None:
+            def opened(channel: Channel) -> None:
+                channel.add_on_return_callback(returned)
+                channel.confirm_delivery(lambda _: None, ready)
 
-        def opened(channel: Channel) -> None:
-            channel.add_on_return_callback(returned)
-            channel.confirm_delivery(lambda _: None, lambda _: on_open())
+            def ready(_: object) -> None:
+                on_open()
+                _resolve(answer, None)  # the first time
 
-        def start() -> None:
+            def refused(code: int, text: str) -> None:
+                on_refused(code, text)
+                self.call_soon(lambda: start(answer))  # not now: pika still has the old one under this number
+
             self._connection.routes[PUBLISH_CHANNEL] = functools.partial(_frames.take_confirm, on_confirm)
             self._open_channel(opened, refused, PUBLISH_CHANNEL)
 
-        self.call_soon(start)
+        self.ask(start)
 
     def consumer(self, queue: str, prefetch: int, on_delivery: OnDelivery) -> Consumer:
         """Subscribe with manual acks. If the subscription ends, so does the link.

@@ -175,10 +175,10 @@ class _Session:
         self.link = Link(url, "workqueue producer", self._on_lost, self._on_blocked, abandoned)
         try:
             self.link.open()
+            self.link.publisher(self._on_return, self._on_confirm, self._on_open, self._on_refused)
         except BaseException:
             self.link.close()
             raise
-        self.link.publisher(self._on_return, self._on_confirm, self._on_open, self._on_refused)
         tell(Connected(self.link.safe_url, "producer"))
 
     @property
