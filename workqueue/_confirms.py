@@ -55,7 +55,8 @@ class ConfirmWindow:
 
     def has_room(self, size: int) -> bool:
         """Whether a message with a body of so many bytes can be reserved a place now."""
-        return len(self) < self.limit and (not len(self) or self._bytes + size <= MAX_BYTES)
+        held = len(self)
+        return held < self.limit and (not held or self._bytes + size <= MAX_BYTES)
 
     def reserve(self, publish: Publish) -> bool:
         """Give the message a place; return whether it is the first that waits to be sent.
