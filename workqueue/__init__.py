@@ -9,62 +9,23 @@
 import importlib
 from typing import TYPE_CHECKING
 
+from workqueue import errors
+from workqueue.errors import *  # noqa: F403 - what there is, it lists
+
 if TYPE_CHECKING:
-    from workqueue.errors import (
-        AccessRefused,
-        ChannelClosed,
-        Closed,
-        ConnectionFailed,
-        ConnectionLost,
-        ConsumerCancelled,
-        InvalidURL,
-        Nacked,
-        NotSent,
-        OutcomeUnknown,
-        PublishError,
-        Refused,
-        Reject,
-        ShutdownTimeout,
-        TopologyMismatch,
-        Unroutable,
-        WorkqueueError,
-    )
     from workqueue.message import Message
     from workqueue.producer import Producer
     from workqueue.queue import Queue
     from workqueue.worker import Worker
 
-__all__ = [
-    "AccessRefused",
-    "ChannelClosed",
-    "Closed",
-    "ConnectionFailed",
-    "ConnectionLost",
-    "ConsumerCancelled",
-    "InvalidURL",
-    "Message",
-    "Nacked",
-    "NotSent",
-    "OutcomeUnknown",
-    "Producer",
-    "PublishError",
-    "Queue",
-    "Refused",
-    "Reject",
-    "ShutdownTimeout",
-    "TopologyMismatch",
-    "Unroutable",
-    "Worker",
-    "WorkqueueError",
-]
-
-_MODULES = {"Message": "message", "Producer": "producer", "Queue": "queue", "Worker": "worker"}
+__all__ = ["Message", "Producer", "Queue", "Worker"]
+__all__ += errors.__all__
 
 
 def __getattr__(name: str) -> object:
     # Lazy: every project's test run imports this package for its pytest plugin, and few of them need pika.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(importlib.import_module(f"{__name__}.{_MODULES.get(name, 'errors')}"), name)
+    value: object = getattr(importlib.import_module(f"{__name__}.{name.lower()}"), name)
     globals()[name] = value
     return value

@@ -11,9 +11,8 @@ class Settlements:
         self._beyond: set[int] = set()  # and these
 
     def settled(self, tag: int) -> None:
-        """A delivery was settled otherwise than by an ack."""
+        """A delivery was settled otherwise than by an ack. The next ``ack`` takes it into account."""
         self._beyond.add(tag)
-        self._advance()
 
     def ack(self, tags: Iterable[int]) -> list[tuple[int, bool]]:
         """The acks to send for these deliveries: each a tag, and whether it is for all up to that, too.
@@ -22,14 +21,11 @@ class Settlements:
         """
         fresh = sorted(tags)
         self._beyond.update(fresh)
-        self._advance()
+        while self._up_to + 1 in self._beyond:
+            self._up_to += 1
+            self._beyond.remove(self._up_to)
         covered = [tag for tag in fresh if tag <= self._up_to]
         acks = [(tag, False) for tag in fresh[len(covered) :]]
         if covered:
             acks.insert(0, (covered[-1], len(covered) > 1))
         return acks
-
-    def _advance(self) -> None:
-        while self._up_to + 1 in self._beyond:
-            self._up_to += 1
-            self._beyond.remove(self._up_to)

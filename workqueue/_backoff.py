@@ -3,9 +3,6 @@
 import random
 from collections.abc import Callable
 
-FIRST = 0.2
-CAP = 10.0
-
 
 class Backoff:
     """Exponential, capped, and fully jittered, so that a thousand workers do not come back at the same moment.
@@ -14,7 +11,7 @@ class Backoff:
     """
 
     def __init__(
-        self, first: float = FIRST, cap: float = CAP, uniform: Callable[[float, float], float] = random.uniform
+        self, first: float = 0.2, cap: float = 10.0, uniform: Callable[[float, float], float] = random.uniform
     ) -> None:
         self._first = first
         self._cap = cap

@@ -7,6 +7,7 @@ import collections
 import dataclasses
 import itertools
 import re
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 
 from workqueue.errors import Nacked, NotSent, OutcomeUnknown, PublishError, Refused, Unroutable
@@ -43,7 +44,6 @@ class ConfirmWindow:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._held = 0
         self._bytes = 0
         self._by_id: dict[str, Publish] = {}
         self._unsent: collections.deque[Publish] = collections.deque()
@@ -51,11 +51,12 @@ class ConfirmWindow:
         self._last_tag = 0
 
     def __len__(self) -> int:
-        return self._held
+        return len(self._by_tag) + len(self._unsent)
 
     def has_room(self, size: int) -> bool:
         """Whether a message with a body of so many bytes can be reserved a place now."""
-        return self._held < self.limit and (not self._held or self._bytes + size <= MAX_BYTES)
+        held = len(self)
+        return held < self.limit and (not held or self._bytes + size <= MAX_BYTES)
 
     def reserve(self, publish: Publish) -> bool:
         """Give the message a place; return whether it is the first that waits to be sent.
@@ -69,7 +70,6 @@ class ConfirmWindow:
             # The broker names a returned message by nothing else.
             raise ValueError(f"a message with the id {publish.message_id!r} is on its way already")
         self._by_id[publish.message_id] = publish
-        self._held += 1
         self._bytes += len(publish.body)
         self._unsent.append(publish)
         return len(self._unsent) == 1
@@ -80,30 +80,28 @@ class ConfirmWindow:
         self._unsent.clear()
         for publish in taken:
             publish.returned = None  # if it was, that was a namesake
-        self._by_tag.update(zip(itertools.count(self._last_tag + 1), taken, strict=False))
-        self._last_tag += len(taken)
+            self._last_tag += 1
+            self._by_tag[self._last_tag] = publish
         return taken
 
     def returned(self, message_id: str | None, reason: str) -> None:
         """The broker could not route the message. It says so before it confirms it."""
-        publish = None if message_id is None else self._by_id.get(message_id)
-        if publish is not None:
-            publish.returned = reason
+        if message_id in self._by_id:
+            self._by_id[message_id].returned = reason
 
     def confirmed(self, tag: int, *, multiple: bool, is_ack: bool) -> list[Settled]:
         """The broker has taken responsibility (unless it returned the message), or has declined it."""
-        settled: list[Settled] = []
-        for each in self._tags(tag, multiple=multiple):
-            publish = self._by_tag.pop(each)
-            error: PublishError | None = None
+
+        def fate(publish: Publish) -> PublishError | None:
             if not is_ack:
                 problem = f"the broker refused a message for queue {publish.queue!r}"
-                error = Nacked(problem, message_id=publish.message_id)
-            elif publish.returned is not None:
+                return Nacked(problem, message_id=publish.message_id)
+            if publish.returned is not None:
                 problem = f"the broker has no queue {publish.queue!r} for a message ({publish.returned})"
-                error = Unroutable(problem, message_id=publish.message_id)
-            settled += self._settle(publish, error)
-        return settled
+                return Unroutable(problem, message_id=publish.message_id)
+            return None
+
+        return self._settle([self._by_tag.pop(each) for each in self._tags(tag, multiple=multiple)], fate)
 
     def expired(self, now: float, why: str) -> list[Settled]:
         """Give up what the broker has not answered for in time.
@@ -111,23 +109,19 @@ class ConfirmWindow:
         What was sent keeps its place until the broker answers, else a broker that does not would fill the memory.
         """
         settled: list[Settled] = []
-        for publish in self._by_tag.values():
-            if publish.deadline > now:
-                break
+        unknown, not_sent = _each(OutcomeUnknown, f"not confirmed {why}"), _each(NotSent, f"not sent {why}")
+        for publish in itertools.takewhile(lambda sent: sent.deadline <= now, self._by_tag.values()):
             if not publish.given_up:
                 publish.given_up = True
-                settled.append((publish, OutcomeUnknown(f"not confirmed {why}", message_id=publish.message_id)))
+                settled.append((publish, unknown(publish)))
         while self._unsent and self._unsent[0].deadline <= now:
-            publish = self._unsent.popleft()
-            settled += self._settle(publish, NotSent(f"not sent {why}", message_id=publish.message_id))
+            settled += self._settle([self._unsent.popleft()], not_sent)
         return settled
 
     def next_deadline(self) -> float | None:
         """When ``expired`` will next have something to do; None if nothing is on its way."""
-        for publish in itertools.chain(self._by_tag.values(), self._unsent):
-            if not publish.given_up:
-                return publish.deadline
-        return None
+        held = itertools.chain(self._by_tag.values(), self._unsent)
+        return next((publish.deadline for publish in held if not publish.given_up), None)
 
     def channel_closed(self, code: int, text: str) -> list[Settled]:
         """The broker has closed the channel, because of a message that it will not have.
@@ -141,34 +135,31 @@ class ConfirmWindow:
         size = re.search(r"message size (\d+) is larger", text)
         sizes = [len(publish.body) for publish in sent]
         culprit = sizes.index(int(size[1])) if size and int(size[1]) in sizes else len(sent)
-        settled: list[Settled] = []
-        for publish in sent[:culprit]:
-            settled += self._settle(publish, _unconfirmed(f"{code} {text}", publish))
-        for publish in sent[culprit : culprit + 1]:
-            settled += self._settle(publish, Refused(code, text, message_id=publish.message_id))
-        for publish in sent[culprit + 1 :]:
-            if publish.given_up:
-                self._settle(publish, None)
+        unknown = _each(OutcomeUnknown, f"not confirmed: {code} {text}")
+        settled = self._settle(sent[:culprit], unknown)
+        settled += self._settle(sent[culprit : culprit + 1], lambda it: Refused(code, text, message_id=it.message_id))
+        self._settle([each for each in sent[culprit + 1 :] if each.given_up], unknown)
         self._unsent.extendleft(reversed([each for each in sent[culprit + 1 :] if not each.given_up]))
         return settled
 
     def lost(self, reason: str) -> list[Settled]:
         """The connection is gone. Settles everything: nobody can tell what became of what was sent."""
-        settled: list[Settled] = []
-        for publish in list(self._by_tag.values()):
-            settled += self._settle(publish, _unconfirmed(reason, publish))
-        for publish in self._unsent:
-            settled += self._settle(publish, NotSent(f"not sent: {reason}", message_id=publish.message_id))
+        settled = self._settle(self._by_tag.values(), _each(OutcomeUnknown, f"not confirmed: {reason}"))
+        settled += self._settle(self._unsent, _each(NotSent, f"not sent: {reason}"))
         self._by_tag.clear()
         self._unsent.clear()
         return settled
 
-    def _settle(self, publish: Publish, error: PublishError | None) -> list[Settled]:
-        if self._by_id.get(publish.message_id) is publish:  # and not another attempt to send it
-            del self._by_id[publish.message_id]
-        self._held -= 1
-        self._bytes -= len(publish.body)
-        return [] if publish.given_up else [(publish, error)]
+    def _settle(self, publishes: Iterable[Publish], fate: Callable[[Publish], PublishError | None]) -> list[Settled]:
+        """Free their places. What was given up has had its fate."""
+        settled: list[Settled] = []
+        for publish in publishes:
+            if self._by_id.get(publish.message_id) is publish:  # and not another attempt to send it
+                del self._by_id[publish.message_id]
+            self._bytes -= len(publish.body)
+            if not publish.given_up:
+                settled.append((publish, fate(publish)))
+        return settled
 
     def _tags(self, tag: int, *, multiple: bool) -> list[int]:
         # A tag that is not outstanding settles nothing: whatever the broker means by it, it proves nothing.
@@ -179,5 +170,5 @@ class ConfirmWindow:
         return list(itertools.takewhile(lambda outstanding: outstanding <= tag, self._by_tag))
 
 
-def _unconfirmed(reason: str, publish: Publish) -> OutcomeUnknown:
-    return OutcomeUnknown(f"not confirmed: {reason}", message_id=publish.message_id)
+def _each(error: type[PublishError], problem: str) -> Callable[[Publish], PublishError]:
+    return lambda publish: error(problem, message_id=publish.message_id)

@@ -2,36 +2,29 @@
 
 import re
 
-from workqueue.errors import (
-    AccessRefused,
-    ChannelClosed,
-    ConnectionFailed,
-    ConnectionLost,
-    TopologyMismatch,
-    WorkqueueError,
-)
+from workqueue import errors
 
 
-def explain_refusal(code: int, text: str) -> ChannelClosed:
+def explain_refusal(code: int, text: str) -> errors.ChannelClosed:
     """Why the broker closed a channel."""
-    return (TopologyMismatch.parse(text) if code == 406 else None) or ChannelClosed(code, text)
+    return (errors.TopologyMismatch.parse(text) if code == 406 else None) or errors.ChannelClosed(code, text)
 
 
-def explain_closed(reason: BaseException, url: str, *, opened: bool) -> WorkqueueError:
+def explain_closed(reason: BaseException, url: str, *, opened: bool) -> errors.WorkqueueError:
     """Why a connection to ``url`` (shown as it is) ended, or never began."""
     said = _root_cause(reason)
     if opened:
-        return ConnectionLost(f"the connection to {url} was lost: {said}")
+        return errors.ConnectionLost(f"the connection to {url} was lost: {said}")
     if "Timeout while setting up AMQP" in said:
         said = "something takes connections there, but does not speak AMQP in time"
     # pika guesses a refusal from the stage at which the connection ended. Only the broker's own words tell
     # one, which is final, from a broker that went away during the handshake, which is not.
     if "ACCESS_REFUSED - Login" in said:
-        return AccessRefused(f"the broker refused the user name or password of {url}")
+        return errors.AccessRefused(f"the broker refused the user name or password of {url}")
     # A limit is no matter of who asks: there is room when others are gone, or what was lost here is found out there.
     if ("ACCESS_REFUSED" in said or "NOT_ALLOWED" in said) and "connection limit (" not in said:
-        return AccessRefused(f"the broker refused access to the virtual host of {url}: {said}")
-    return ConnectionFailed(f"cannot connect to {url}: {said}")
+        return errors.AccessRefused(f"the broker refused access to the virtual host of {url}: {said}")
+    return errors.ConnectionFailed(f"cannot connect to {url}: {said}")
 
 
 def _root_cause(error: BaseException) -> str:

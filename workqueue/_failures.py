@@ -27,13 +27,11 @@ class Failures:
     """
 
     def __init__(self, url: str, queue: Queue | str, max_attempts: int | None) -> None:
-        self._queue = queue if isinstance(queue, Queue) else None
-        dead = None if self._queue is None else self._queue.dead_letter
-        if max_attempts is not None and dead is None:
+        self._queue = queue if isinstance(queue, Queue) and queue.dead_letter is not None else None
+        if max_attempts is not None and self._queue is None:
             raise ValueError("max_attempts needs a Queue with a dead_letter, where the task goes after the last one")
         if max_attempts is not None and max_attempts < 1:
             raise ValueError(f"max_attempts is 1 or more, not {max_attempts}")
-        self._dead = dead
         self._max_attempts = max_attempts or MAX_ATTEMPTS
         self._producer = Producer(url)
 
@@ -42,13 +40,13 @@ class Failures:
 
         Without a copy, the original has to go back, and with one, to be acknowledged.
         """
-        if self._dead is None or self._queue is None:
+        if self._queue is None or self._queue.dead_letter is None:
             return None
         failures = message.failures + 1
         last = failures >= self._max_attempts
         if not last and self._queue.type == "quorum":
             return None
-        target = self._dead if last else self._queue
+        target = self._queue.dead_letter if last else self._queue
         message_id = message.message_id or uuid.uuid4().hex
         headers: dict[str, object] = {FAILURES_HEADER: failures}
         if last:

@@ -5,6 +5,7 @@ pika builds and calls several objects for each frame, and writes each frame by i
 
 import functools
 import struct
+from collections.abc import Callable
 
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 """Frame types."""
@@ -82,46 +83,53 @@ def hand_back(channel: int, tag: int) -> bytes:
     return _settle(channel, _NACK, tag, 2)
 
 
-def read_confirm(payload: bytes) -> tuple[bool, int, bool] | None:
-    """Whether it is an ack, its tag, and whether it is for all up to that; None if it is another method."""
-    if len(payload) != 13:
-        return None
+def take_confirm(confirmed: Callable[[bool, int, bool], None], kind: int, payload: bytes) -> bool:
+    """Take a frame, if it is a confirm; return whether it is.
+
+    ``confirmed`` is called with whether it is an ack, its tag, and whether it is for all up to that.
+    """
+    if kind != METHOD or len(payload) != 13:
+        return False
     class_id, method, tag, bits = _answer.unpack(payload)
     if class_id != _BASIC or method not in (_ACK, _NACK):
-        return None
-    return method == _ACK, tag, bool(bits & 1)
+        return False
+    confirmed(method == _ACK, tag, bool(bits & 1))
+    return True
 
 
 class Deliveries:
-    """Puts the deliveries of a channel together from the payloads of its frames."""
+    """Puts the deliveries of a channel together from the payloads of its frames.
 
-    def __init__(self) -> None:
+    ``deliver`` is called with the tag of each, whether it is a redelivery, its encoded properties and its body.
+    """
+
+    def __init__(self, deliver: Callable[[int, bool, bytes, bytes], None]) -> None:
+        self._deliver = deliver
         self._tag = 0  # of the delivery whose content is on its way, 0 if there is none
         self._redelivered = False
-        self._properties: bytes | None = None
+        self._properties = b""
         self._missing = 0
         self._pieces: list[bytes] = []
 
-    def takes(self, kind: int, payload: bytes) -> bool:
-        """Whether a frame is a part of a delivery. All that are have to be given to ``read``, and no other."""
-        return self._tag != 0 if kind != METHOD else payload[:4] == b"\0\x3c\0\x3c"
-
-    def read(self, kind: int, payload: bytes) -> tuple[int, bool, bytes, bytes] | None:
-        """The tag of a delivery, whether it is a redelivery, its encoded properties and its body, once all is there."""
+    def take(self, kind: int, payload: bytes) -> bool:
+        """Take a frame, if it is a part of a delivery; return whether it is."""
         if kind == METHOD:
+            if payload[:4] != b"\0\x3c\0\x3c":
+                return False
             after = 5 + payload[4]  # the consumer tag
             self._tag = int.from_bytes(payload[after : after + 8])
             self._redelivered = payload[after + 8] != 0
-            return None
+            return True
+        if not self._tag:
+            return False
         if kind == HEADER:
             self._missing = int.from_bytes(payload[4:12])
             self._properties = payload[12:]
         else:
             self._missing -= len(payload)
             self._pieces.append(payload)
-        if self._missing > 0:
-            return None
-        body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        delivery = self._tag, self._redelivered, self._properties or b"", body
-        self._tag, self._pieces = 0, []
-        return delivery
+        if self._missing <= 0:
+            body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+            tag, self._tag, self._pieces = self._tag, 0, []
+            self._deliver(tag, self._redelivered, self._properties, body)
+        return True

@@ -5,7 +5,7 @@ import logging
 import queue as queues
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 from workqueue._consumer import Consumer
@@ -16,6 +16,9 @@ from workqueue.events import Dropped, HandedBack, Outcome, TaskEnded, TaskStarte
 from workqueue.message import Message
 
 logger = logging.getLogger("workqueue")
+
+Handler = Callable[[Message], object]
+OnEnd = Callable[[BaseException], None]
 
 
 class _Delivery(NamedTuple):
@@ -35,13 +38,7 @@ class Handlers:
     """
 
     def __init__(
-        self,
-        queue: str,
-        handler: Callable[[Message], object],
-        count: int,
-        failures: Failures,
-        tell: Teller,
-        on_end: Callable[[BaseException], None],
+        self, queue: str, handler: Handler, count: int, failures: Failures, tell: Teller, on_end: OnEnd
     ) -> None:
         self._queue = queue
         self._handler = handler
@@ -107,10 +104,8 @@ class Handlers:
     def _unstarted(self) -> list[_Delivery]:
         deliveries = []
         with contextlib.suppress(queues.Empty):
-            while True:
-                delivery = self._inbox.get_nowait()
-                if delivery is not None:
-                    deliveries.append(delivery)
+            while delivery := self._inbox.get_nowait():
+                deliveries.append(delivery)
         return deliveries
 
     # In the threads:
@@ -135,12 +130,10 @@ class Handlers:
 
     def _handle(self, delivery: _Delivery) -> None:
         error: Exception | None = None
-        message_id: str | None = None
-        headers: Mapping[str, object] = {}
         try:
             message_id, headers = read_properties(delivery.properties)
         except ValueError as undecodable:
-            error = Reject(str(undecodable))
+            message_id, headers, error = None, {}, Reject(str(undecodable))
         message = Message(delivery.body, self._queue, message_id, delivery.redelivered, headers)
         if self._tell:
             self._tell(TaskStarted(message))

@@ -9,6 +9,7 @@ import functools
 import itertools
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -36,6 +37,10 @@ _POLL = 0.1
 _CHUNK = 1 << 16  # bytes to hand to the socket at a time
 
 OnLost = Callable[[WorkqueueError], None]
+OnBlocked = Callable[[str | None], None]
+OnReturn = Callable[[str | None, str], None]
+OnConfirm = Callable[[bool, int, bool], None]
+OnRefused = Callable[[int, str], None]
 OnDelivery = Callable[[Consumer, int, bool, bytes, bytes], None]
 Route = Callable[[int, bytes], bool]
 T = TypeVar("T")
@@ -122,13 +127,7 @@ class Link:
     """
 
     def __init__(
-        self,
-        url: str,
-        name: str,
-        *,
-        on_lost: OnLost,
-        on_blocked: Callable[[str | None], None],
-        abandoned: Callable[[], bool],
+        self, url: str, name: str, on_lost: OnLost, on_blocked: OnBlocked, abandoned: Callable[[], bool]
     ) -> None:
         self._parameters = _parameters(url, name)
         self.safe_url = safe_url(url)
@@ -144,6 +143,7 @@ class Link:
         self._thread = threading.Thread(target=self._serve, name=f"{name} I/O", daemon=True)
         self.failure: WorkqueueError | None = None  # why the link is of no more use
         self.blocked: str | None = None  # why the broker reads nothing that is published, such as "low on memory"
+        self.frame_max = 0  # how many bytes a frame may have, once it is open
 
     @property
     def in_io_thread(self) -> bool:
@@ -154,11 +154,6 @@ class Link:
     def is_open(self) -> bool:
         """Whether there is a connection."""
         return self._opened.done() and self.failure is None
-
-    @property
-    def frame_max(self) -> int:
-        """How many bytes a frame may have."""
-        return int(self._connection.params.frame_max)
 
     def open(self) -> None:
         """Connect. Raises ConnectionFailed (AccessRefused, if the broker did not like the credentials)."""
@@ -171,33 +166,28 @@ class Link:
         if not self.in_io_thread and self._thread.ident is not None:
             self._thread.join(CLOSE_TIMEOUT * 2)
 
-    def call_soon(self, callback: Callable[[], None]) -> bool:
-        """Have the I/O thread call it, in the order of the calls. Dropped, and False, if the link is lost."""
+    def forbid_waiting_for_itself(self) -> None:
+        """Raise RuntimeError in the I/O thread."""
+        if self.in_io_thread:
+            raise RuntimeError("this waits for the broker and cannot be called from a future's callback")
 
-        def run() -> None:
-            if self.failure is None:
-                callback()
-
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Have the I/O thread call it, in the order of the calls. Dropped if the link is lost."""
         with self._lock:
-            if self.failure is not None:
-                return False
-            self._loop.add_callback_threadsafe(run)
-        return True
+            if self.failure is None:
+                self._loop.add_callback_threadsafe(lambda: self._call(callback))
 
     def ask(self, start: Callable[[Future[T]], None], timeout: float = ANSWER_TIMEOUT) -> T:
         """Have the I/O thread start something; wait for its answer. Raises what the link was lost to."""
-        if self.in_io_thread:
-            raise RuntimeError("this waits for the broker and cannot be called from a future's callback")
+        self.forbid_waiting_for_itself()
         answer: Future[T] = Future()
+        answer.add_done_callback(self._waiting.discard)
         with self._lock:
+            if self.failure is not None:
+                raise self.failure
             self._waiting.add(answer)
-        try:
-            if not self.call_soon(functools.partial(start, answer)):
-                raise self.failure or Closed("the connection was closed")
-            return self._await(answer, timeout)
-        finally:
-            with self._lock:
-                self._waiting.discard(answer)
+        self.call_soon(lambda: start(answer))
+        return self._await(answer, timeout)
 
     def declare(self, queue: Queue, timeout: float = ANSWER_TIMEOUT) -> None:
         """Declare the queue and where its dead letters go. Raises TopologyMismatch, ChannelClosed."""
@@ -210,11 +200,7 @@ class Link:
             self.ask(functools.partial(self._declare, each.name, arguments), timeout)
 
     def publisher(
-        self,
-        on_return: Callable[[str | None, str], None],
-        on_confirm: Callable[[bool, int, bool], None],
-        on_open: Callable[[], None],
-        on_refused: Callable[[int, str], None],
+        self, on_return: OnReturn, on_confirm: OnConfirm, on_open: Callable[[], None], on_refused: OnRefused
     ) -> None:
         """Open PUBLISH_CHANNEL in confirm mode, to be written to with ``write``.
 
@@ -225,30 +211,21 @@ class Link:
         def returned(_: Channel, method: Basic.Return, described: BasicProperties, __: bytes) -> None:
             on_return(described.message_id, f"{method.reply_code} {method.reply_text}")
 
-        def route(kind: int, payload: bytes) -> bool:
-            confirm = _frames.read_confirm(payload) if kind == _frames.METHOD else None
-            if confirm is not None:
-                on_confirm(*confirm)
-            return confirm is not None
+        def start(answer: Future[None]) -> None:
+            def opened(channel: Channel) -> None:
+                channel.add_on_return_callback(returned)
+                channel.confirm_delivery(lambda _: None, ready)
 
-        def opened(channel: Channel, answer: Future[None]) -> None:
             def ready(_: object) -> None:
                 on_open()
-                _resolve(answer, None)
+                _resolve(answer, None)  # the first time
 
-            channel.add_on_return_callback(returned)
-            channel.confirm_delivery(lambda _: None, ready)
+            def refused(code: int, text: str) -> None:
+                on_refused(code, text)
+                self.call_soon(lambda: start(answer))  # not now: pika still has the old one under this number
 
-        def closed(_: Channel, reason: Exception) -> None:
-            if isinstance(reason, ChannelClosedByBroker) and self.failure is None:
-                on_refused(reason.reply_code, reason.reply_text)
-                self.call_soon(lambda: start(Future()))  # not now: pika still has the old one under this number
-
-        def start(answer: Future[None]) -> None:
-            on_channel = functools.partial(opened, answer=answer)
-            channel = self._connection.channel(PUBLISH_CHANNEL, on_open_callback=on_channel)
-            channel.add_on_close_callback(closed)
-            self._connection.routes[PUBLISH_CHANNEL] = route
+            self._connection.routes[PUBLISH_CHANNEL] = functools.partial(_frames.take_confirm, on_confirm)
+            self._open_channel(opened, refused, PUBLISH_CHANNEL)
 
         self.ask(start)
 
@@ -261,47 +238,36 @@ class Link:
         def cancelled(_: object) -> None:
             self._shut(ConsumerCancelled(f"the broker ended the subscription to queue {queue!r}"))
 
-        def closed(_: Channel, reason: Exception) -> None:
-            # When the whole connection is gone, _on_closed says why.
-            if isinstance(reason, ChannelClosedByBroker):
-                self._shut(explain_refusal(reason.reply_code, reason.reply_text))
-
-        def opened(channel: Channel, answer: Future[Consumer]) -> None:
-            def ready(frame: "Method[Any]") -> None:
-                tag.append(frame.method.consumer_tag)
-                _resolve(answer, consumer)
-
-            def cancel(answer: Future[None]) -> None:
-                # Not basic_cancel: after it, pika rejects what still arrives, and that would count as a failure.
-                channel._rpc(  # type: ignore[attr-defined]
-                    Basic.Cancel(consumer_tag=tag[0], nowait=False),
-                    lambda _: _resolve(answer, None),
-                    [(Basic.CancelOk, {"consumer_tag": tag[0]})],
-                )
-
-            tag: list[str] = []
-            consumer = Consumer(self, channel.channel_number, cancel)
-            self._connection.routes[channel.channel_number] = _deliveries_to(consumer, on_delivery)
-            channel.add_on_cancel_callback(cancelled)
-            channel.basic_qos(prefetch_count=prefetch)
-            # pika sends it once qos is answered. What is delivered takes the route above.
-            channel.basic_consume(queue, lambda *_: None, callback=ready)
+        def refused(code: int, text: str) -> None:
+            self._shut(explain_refusal(code, text))
 
         def start(answer: Future[Consumer]) -> None:
-            on_channel = functools.partial(opened, answer=answer)
-            self._connection.channel(on_open_callback=on_channel).add_on_close_callback(closed)
+            def opened(channel: Channel) -> None:
+                def cancel(answer: Future[None]) -> None:
+                    # Not basic_cancel: after it, pika rejects what still arrives, and that would count as a failure.
+                    method = Basic.Cancel(consumer_tag=tag, nowait=False)
+                    answers = [(Basic.CancelOk, {"consumer_tag": tag})]
+                    channel._rpc(method, lambda _: _resolve(answer, None), answers)  # type: ignore[attr-defined]
+
+                consumer = Consumer(self, channel.channel_number, cancel)
+                deliveries = _frames.Deliveries(functools.partial(on_delivery, consumer))
+                self._connection.routes[channel.channel_number] = deliveries.take
+                channel.add_on_cancel_callback(cancelled)
+                channel.basic_qos(prefetch_count=prefetch)
+                # pika sends it once qos is answered. What is delivered takes the route above.
+                tag = channel.basic_consume(queue, lambda *_: None, callback=lambda _: _resolve(answer, consumer))
+
+            self._open_channel(opened, refused)
 
         return self.ask(start)
 
     def _await(self, answer: Future[T], timeout: float = ANSWER_TIMEOUT) -> T:
-        waited = 0.0
-        while waited < timeout:
-            try:
-                return answer.result(_POLL)
-            except TimeoutError:
-                if self._abandoned():
-                    raise Closed("stopped before the broker answered") from None
-                waited += _POLL
+        deadline = time.monotonic() + timeout
+        while (left := deadline - time.monotonic()) > 0:
+            with contextlib.suppress(TimeoutError):
+                return answer.result(min(left, _POLL))
+            if self._abandoned():
+                raise Closed("stopped before the broker answered")
         raise ConnectionLost(f"the broker at {self.safe_url} did not answer within {timeout:g} s")
 
     # From here on: in the I/O thread.
@@ -312,7 +278,11 @@ class Link:
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
         """Call it in so many seconds, unless the link is lost by then."""
-        self._loop.call_later(seconds, lambda: callback() if self.failure is None else None)
+        self._loop.call_later(seconds, lambda: self._call(callback))
+
+    def _call(self, callback: Callable[[], None]) -> None:
+        if self.failure is None:
+            callback()
 
     def _serve(self) -> None:
         try:
@@ -333,6 +303,7 @@ class Link:
 
     def _on_open(self, _: object) -> None:
         self._connection.read_large_pieces()
+        self.frame_max = int(self._connection.params.frame_max)
         _resolve(self._opened, None)
 
     def _declare(self, name: str, arguments: dict[str, Any], answer: Future[None]) -> None:
@@ -344,11 +315,22 @@ class Link:
 
             channel.queue_declare(name, durable=True, arguments=arguments, callback=declared)
 
-        def closed(_: Channel, reason: Exception) -> None:
-            if isinstance(reason, ChannelClosedByBroker) and not answer.done():
-                answer.set_exception(explain_refusal(reason.reply_code, reason.reply_text))
+        def refused(code: int, text: str) -> None:
+            if not answer.done():
+                answer.set_exception(explain_refusal(code, text))
 
-        self._connection.channel(next(self._channels), on_open_callback=opened).add_on_close_callback(closed)
+        self._open_channel(opened, refused, next(self._channels))
+
+    def _open_channel(
+        self, on_open: Callable[[Channel], None], on_refused: OnRefused, number: int | None = None
+    ) -> None:
+        """``on_refused(code, text)`` is called when the broker closes it, but for the whole connection."""
+
+        def closed(_: Channel, reason: Exception) -> None:
+            if isinstance(reason, ChannelClosedByBroker) and self.failure is None:
+                on_refused(reason.reply_code, reason.reply_text)
+
+        self._connection.channel(number, on_open_callback=on_open).add_on_close_callback(closed)
 
     def _on_blocked(self, _: object, frame: "Method[Any]") -> None:
         self.blocked = getattr(frame.method, "reason", None)  # connection.unblocked has none
@@ -402,20 +384,6 @@ def copy_properties(properties: bytes, message_id: str, headers: Mapping[str, An
     if not expires:
         described.expiration = None
     return b"".join(described.encode())
-
-
-def _deliveries_to(consumer: Consumer, on_delivery: OnDelivery) -> Route:
-    deliveries = _frames.Deliveries()
-
-    def route(kind: int, payload: bytes) -> bool:
-        if not deliveries.takes(kind, payload):
-            return False
-        delivery = deliveries.read(kind, payload)
-        if delivery is not None:
-            on_delivery(consumer, *delivery)
-        return True
-
-    return route
 
 
 def _decoded(properties: bytes) -> BasicProperties:

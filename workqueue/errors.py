@@ -24,6 +24,26 @@
 import re
 from typing import Self
 
+__all__ = [
+    "AccessRefused",
+    "ChannelClosed",
+    "Closed",
+    "ConnectionFailed",
+    "ConnectionLost",
+    "ConsumerCancelled",
+    "InvalidURL",
+    "Nacked",
+    "NotSent",
+    "OutcomeUnknown",
+    "PublishError",
+    "Refused",
+    "Reject",
+    "ShutdownTimeout",
+    "TopologyMismatch",
+    "Unroutable",
+    "WorkqueueError",
+]
+
 
 class WorkqueueError(Exception):
     """Something went wrong between this process and the broker."""
@@ -86,7 +106,7 @@ class TopologyMismatch(ChannelClosed):
         r"received (?P<asked>.+?) but current is (?P<actual>.+)$",
         re.DOTALL,
     )
-    _VALUE = re.compile(r"(?:the value )?'(?P<value>.*?)'(?: of type '\w+')?$", re.DOTALL)
+    _VALUE = re.compile(r"^(?:the value )?'(?P<value>.*?)'(?: of type '\w+')?$", re.DOTALL)
 
     def __init__(self, text: str, *, queue: str, argument: str, asked: str | None, actual: str | None) -> None:
         super().__init__(406, text)
@@ -96,13 +116,9 @@ class TopologyMismatch(ChannelClosed):
         self.actual = actual
 
     def __str__(self) -> str:
-        def value(given: str | None) -> str:
-            return "not set" if given is None else repr(given)
-
-        return (
-            f"queue {self.queue!r} exists with another {self.argument!r}: "
-            f"asked for {value(self.asked)}, the broker has {value(self.actual)}"
-        )
+        asked, actual = ("not set" if each is None else repr(each) for each in (self.asked, self.actual))
+        problem = f"queue {self.queue!r} exists with another {self.argument!r}"
+        return f"{problem}: asked for {asked}, the broker has {actual}"
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
@@ -110,20 +126,9 @@ class TopologyMismatch(ChannelClosed):
         found = cls._TEXT.search(text)
         if found is None:
             return None
-
-        def value(said: str) -> str | None:
-            quoted = cls._VALUE.match(said)
-            if quoted:
-                return quoted["value"]
-            return None if said == "none" else said
-
-        return cls(
-            text,
-            queue=found["queue"],
-            argument=found["argument"],
-            asked=value(found["asked"]),
-            actual=value(found["actual"]),
-        )
+        said = found.group("asked", "actual")
+        asked, actual = (None if each == "none" else cls._VALUE.sub(r"\g<value>", each) for each in said)
+        return cls(text, queue=found["queue"], argument=found["argument"], asked=asked, actual=actual)
 
 
 class ConsumerCancelled(WorkqueueError):

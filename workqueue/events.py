@@ -11,6 +11,9 @@ from typing import Literal, Protocol
 from workqueue.errors import WorkqueueError
 from workqueue.message import Message
 
+Role = Literal["producer", "worker"]
+"""Whose connection it is."""
+
 Outcome = Literal["done", "failed", "rejected", "given up"]
 """How a task ended: its handler returned; it raised, and the task goes back; it raised Reject, and the task is
 dead-lettered; or it raised for the last time that ``max_attempts`` allows, and the task is dead-lettered."""
@@ -21,7 +24,7 @@ class Connected:
     """A connection to the broker is open. ``url`` has no password, ``role`` says whose it is."""
 
     url: str
-    role: Literal["producer", "worker"]
+    role: Role
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class Disconnected:
     """
 
     reason: WorkqueueError
-    role: Literal["producer", "worker"]
+    role: Role
     retry_in: float | None = None
 
 
@@ -41,7 +44,7 @@ class Blocked:
     """The broker reads nothing from this connection, for ``reason``, such as "low on memory"; None: it does again."""
 
     reason: str | None
-    role: Literal["producer", "worker"]
+    role: Role
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -116,19 +119,10 @@ class Draining:
     in_hand: int
 
 
-Event = (
-    Connected
-    | Disconnected
-    | Blocked
-    | Published
-    | PublishFailed
-    | Subscribed
-    | TaskStarted
-    | TaskEnded
-    | Dropped
-    | HandedBack
-    | Draining
-)
+ConnectionEvent = Connected | Disconnected | Blocked | Subscribed
+PublishEvent = Published | PublishFailed
+TaskEvent = TaskStarted | TaskEnded | Dropped | HandedBack | Draining
+Event = ConnectionEvent | PublishEvent | TaskEvent
 """Everything that an observer hears of."""
 
 
@@ -165,9 +159,8 @@ class Teller:
 
     def __call__(self, event: Event) -> None:
         """Tell it."""
-        if self._observer is None:
-            return
         try:
-            self._observer(event)
+            if self._observer is not None:
+                self._observer(event)
         except Exception:
             logging.getLogger("workqueue").exception("the observer failed on %s", type(event).__name__)

@@ -8,25 +8,15 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Self
 
-from workqueue import _frames
+from workqueue import _frames, errors
 from workqueue._backoff import Backoff
 from workqueue._confirms import ConfirmWindow, Publish, Settled
 from workqueue._io import PUBLISH_CHANNEL, Link
 from workqueue._url import check_url, safe_url
-from workqueue.errors import (
-    AccessRefused,
-    Closed,
-    ConnectionFailed,
-    ConnectionLost,
-    Nacked,
-    NotSent,
-    OutcomeUnknown,
-    WorkqueueError,
-)
 from workqueue.events import Blocked, Connected, Disconnected, Observer, Published, PublishFailed, Teller
 from workqueue.queue import Queue
 
-PASSING = (ConnectionFailed, ConnectionLost, Nacked, NotSent, OutcomeUnknown)
+PASSING = (errors.ConnectionFailed, errors.ConnectionLost, errors.Nacked, errors.NotSent, errors.OutcomeUnknown)
 """What may be gone at the next attempt (unless it is AccessRefused)."""
 
 
@@ -53,7 +43,7 @@ class Producer:
             raise ValueError(f"a window holds at least one message, not {window}")
         self._url = url
         self._window = window
-        self._confirm_timeout = confirm_timeout
+        self._timeout = confirm_timeout
         self._tell = Teller(observer)
         self._ids = map(f"{uuid.uuid4().hex}-{{:x}}".format, itertools.count())
         self._connecting = threading.Lock()
@@ -118,7 +108,7 @@ class Producer:
 
         What is not confirmed by then fails as OutcomeUnknown. Closing twice is fine.
         """
-        self._close(self._confirm_timeout)
+        self._close(self._timeout)
 
     def _close(self, timeout: float) -> None:
         self._closed.set()
@@ -131,12 +121,11 @@ class Producer:
         backoff = Backoff()
         while True:
             try:
-                session = self._session
-                if session is not None:
-                    session.forbid_waiting_for_itself()
+                if self._session is not None:
+                    self._session.link.forbid_waiting_for_itself()
                 return self._publish(queue, body, message_id, properties).result()
             except PASSING as error:
-                if backoff.attempts >= retry or isinstance(error, AccessRefused):
+                if backoff.attempts >= retry or isinstance(error, errors.AccessRefused):
                     raise
                 if self._closed.wait(backoff.next()):
                     raise
@@ -156,16 +145,11 @@ class Producer:
         return publish.future
 
     def _connected(self) -> "_Session":
-        session = self._session
-        if session is not None and session.link.failure is None and not self._closed.is_set():
-            return session
         with self._connecting:
             if self._closed.is_set():
-                raise Closed("the producer was closed")
+                raise errors.Closed("the producer was closed")
             if self._session is None or self._session.link.failure is not None:
-                self._session = _Session(
-                    self._url, self._window, self._confirm_timeout, self._tell, self._closed.is_set
-                )
+                self._session = _Session(self._url, self._window, self._timeout, self._tell, self._closed.is_set)
             return self._session
 
 
@@ -189,10 +173,7 @@ class _Session:
         self._changed = threading.Condition(threading.Lock())
         self._open = False
         self._timing = False
-        self._lost: WorkqueueError | None = None
-        self.link = Link(
-            url, "workqueue producer", on_lost=self._on_lost, on_blocked=self._on_blocked, abandoned=abandoned
-        )
+        self.link = Link(url, "workqueue producer", self._on_lost, self._on_blocked, abandoned)
         try:
             self.link.open()
             self.link.publisher(self._on_return, self._on_confirm, self._on_open, self._on_refused)
@@ -203,19 +184,15 @@ class _Session:
 
     @property
     def state(self) -> str:
-        if self._lost is not None:
+        if self.link.failure is not None:
             return "disconnected"
         connected = "connected" if self.link.blocked is None else f"blocked ({self.link.blocked})"
         return f"{connected}, {len(self._window)} of {self._window.limit} unconfirmed"
 
-    def forbid_waiting_for_itself(self) -> None:
-        if self.link.in_io_thread:
-            raise RuntimeError("this waits for the broker and cannot be called from a future's callback")
-
     def declare(self, queue: Queue) -> None:
         if queue in self._declared:
             return
-        self.forbid_waiting_for_itself()
+        self.link.forbid_waiting_for_itself()
         # Once, and not by every thread that comes first: RabbitMQ 4.0 may nack what is published meanwhile.
         with self._declaring:
             if queue not in self._declared:
@@ -226,13 +203,14 @@ class _Session:
         size = len(publish.body)
         with self._changed:
             if not self._window.has_room(size):
-                self.forbid_waiting_for_itself()
-                self._changed.wait_for(lambda: self._lost is not None or self._window.has_room(size), self._timeout)
-            if self._lost is not None:
-                raise NotSent(f"not sent: {self._lost}", message_id=publish.message_id) from self._lost
+                self.link.forbid_waiting_for_itself()
+                self._changed.wait_for(lambda: self.link.failure or self._window.has_room(size), self._timeout)
+            # Noted before what is in the window is settled: what is reserved now will be.
+            if lost := self.link.failure:
+                raise errors.NotSent(f"not sent: {lost}", message_id=publish.message_id) from lost
             if not self._window.has_room(size):
                 problem = f"not sent: no room in the window for {self._timeout:g} s; {self.state}"
-                raise NotSent(problem, message_id=publish.message_id)
+                raise errors.NotSent(problem, message_id=publish.message_id)
             publish.started = time.monotonic()
             publish.deadline = publish.started + self._timeout
             first = self._window.reserve(publish)
@@ -242,28 +220,26 @@ class _Session:
     def close(self, timeout: float) -> None:
         if not self.link.in_io_thread:
             with self._changed:
-                self._changed.wait_for(lambda: self._lost is not None or not len(self._window), timeout)
+                self._changed.wait_for(lambda: self.link.failure or not len(self._window), timeout)
         self.link.close()
 
     # In the I/O thread:
 
     def _flush(self) -> None:
-        frames: list[bytes] = []
         with self._changed:
             # What a broker in alarm does not read stays here: when its time is over, it was certainly not sent.
-            if self._open and self.link.blocked is None:
-                for each in self._window.take():
-                    frames += _frames.publish(
-                        PUBLISH_CHANNEL, each.queue, each.properties, each.body, self.link.frame_max
-                    )
+            taken = self._window.take() if self._open and self.link.blocked is None else []
+        frames: list[bytes] = []
+        for each in taken:
+            frames += _frames.publish(PUBLISH_CHANNEL, each.queue, each.properties, each.body, self.link.frame_max)
         self.link.write(frames)
         self._watch_deadlines()
 
     def _watch_deadlines(self) -> None:
         with self._changed:
             deadline = None if self._timing else self._window.next_deadline()
-            self._timing = self._timing or deadline is not None
         if deadline is not None:
+            self._timing = True
             self.link.call_later(max(0.0, deadline - time.monotonic()), self._on_deadline)
 
     def _on_deadline(self) -> None:
@@ -290,13 +266,9 @@ class _Session:
     def _on_confirm(self, is_ack: bool, tag: int, multiple: bool) -> None:
         self._settle(lambda: self._window.confirmed(tag, multiple=multiple, is_ack=is_ack))
 
-    def _on_lost(self, reason: WorkqueueError) -> None:
-        def lost() -> list[Settled]:
-            self._lost = reason
-            return self._window.lost(str(reason))
-
-        self._settle(lost)
-        if not isinstance(reason, Closed):
+    def _on_lost(self, reason: errors.WorkqueueError) -> None:
+        self._settle(lambda: self._window.lost(str(reason)))
+        if not isinstance(reason, errors.Closed):
             self._tell(Disconnected(reason, "producer"))
 
     def _settle(self, settle: Callable[[], list[Settled]]) -> None:
@@ -306,13 +278,8 @@ class _Session:
         for publish, error in settled:
             if error is None:
                 publish.future.set_result(None)
+                if self._tell:
+                    self._tell(Published(publish.queue, publish.message_id, time.monotonic() - publish.started))
             else:
                 publish.future.set_exception(error)
-            if self._tell:
-                self._tell_fate(publish, error)
-
-    def _tell_fate(self, publish: Publish, error: WorkqueueError | None) -> None:
-        if error is None:
-            self._tell(Published(publish.queue, publish.message_id, time.monotonic() - publish.started))
-        else:
-            self._tell(PublishFailed(publish.queue, publish.message_id, error))
+                self._tell(PublishFailed(publish.queue, publish.message_id, error))

@@ -6,18 +6,17 @@ import queue as queues
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FrameType
 
 from workqueue._backoff import Backoff
 from workqueue._consumer import Consumer
 from workqueue._failures import Failures
-from workqueue._handlers import Handlers, tasks
+from workqueue._handlers import Handler, Handlers, tasks
 from workqueue._io import Link
 from workqueue._url import check_url, safe_url
 from workqueue.errors import AccessRefused, ChannelClosed, ConnectionLost, WorkqueueError
 from workqueue.events import Blocked, Connected, Disconnected, Draining, Health, Observer, Subscribed, Teller
-from workqueue.message import Message
 from workqueue.queue import Queue
 
 ACK_GRACE = 0.1
@@ -67,7 +66,7 @@ class Worker:
         self,
         url: str,
         queue: Queue | str,
-        handler: Callable[[Message], object],
+        handler: Handler,
         *,
         prefetch: int | None = None,
         concurrency: int = 1,
@@ -94,6 +93,7 @@ class Worker:
         self._state = "not started"
         self._stopped = False
         self._patient_until = 0.0
+        self._backoff = Backoff()
         self._link: Link | None = None
 
     def __repr__(self) -> str:
@@ -157,7 +157,6 @@ class Worker:
         return self._stopping() and (self._state == "connecting" or time.monotonic() > self._patient_until)
 
     def _serve(self) -> None:
-        backoff = Backoff()
         while not self._stopping():
             subscribed_at: float | None = None
             link = self._link = Link(
@@ -170,18 +169,20 @@ class Worker:
             try:
                 consumer = self._subscribe(link)
                 subscribed_at = time.monotonic()
-                self._wait_for_the_end_of(link)
+                while not self._stopping():
+                    self._read_mail(_GLANCE)
+                    if link.failure is not None:
+                        raise link.failure
                 self._drain(link, consumer)
             except WorkqueueError as error:
                 self._state = "connecting"
-                if subscribed_at is not None and time.monotonic() - subscribed_at > STEADY:
-                    backoff.reset()
-                delay = self._delay(error, backoff, subscribed=subscribed_at is not None)
+                again_at = time.monotonic() + self._delay(error, subscribed_at)
             else:
                 return
             finally:
                 link.close()
-            self._wait(delay)
+            while not self._stopping() and (left := again_at - time.monotonic()) > 0:
+                self._read_mail(min(left, _GLANCE))
         if self._handlers.in_hand or self._handlers.unsettled:
             raise ConnectionLost("stopped without a connection: what was in hand cannot be settled")
 
@@ -195,41 +196,26 @@ class Worker:
         self._tell(Subscribed(self._name, self._prefetch))
         return consumer
 
-    def _wait_for_the_end_of(self, link: Link) -> None:
-        """Return when it is time to stop; raise what the link was lost to."""
-        while not self._stopping():
-            self._wait(None)
-            if link.failure is not None:
-                raise link.failure
-
-    def _wait(self, seconds: float | None) -> None:
-        """Wait for mail, or so long, or until it is time to stop; raise what a handler raised that is no Exception."""
-        until = None if seconds is None else time.monotonic() + seconds
-        left = seconds
-        while not self._stopping() and (left is None or left > 0):
-            self._read_mail(_GLANCE if left is None else min(left, _GLANCE))
-            if until is None:
-                return
-            left = until - time.monotonic()
-
-    def _read_mail(self, timeout: float | None) -> None:
+    def _read_mail(self, timeout: float) -> None:
+        """Wait for mail, so long at most; raise what a handler raised that is no Exception."""
         with contextlib.suppress(queues.Empty):
             mail = self._mail.get(timeout=timeout)
             if mail is not None and not isinstance(mail, WorkqueueError):
                 raise mail
 
-    def _delay(self, error: WorkqueueError, backoff: Backoff, *, subscribed: bool) -> float:
+    def _delay(self, error: WorkqueueError, subscribed_at: float | None) -> float:
         """Seconds to wait before the next attempt; raise the error if there must be none."""
         if self._stopping():
-            if subscribed:
+            if subscribed_at is not None:
                 raise error
             return 0.0
-        refused = isinstance(error, ChannelClosed) and not subscribed and _is_final(error)
-        if refused or isinstance(error, AccessRefused):
+        if subscribed_at is None and _is_final(error):
             self._tell(Disconnected(error, "worker"))
             raise error
         self._handlers.drop_unstarted()
-        delay = backoff.next()
+        if subscribed_at is not None and time.monotonic() - subscribed_at > STEADY:
+            self._backoff.reset()
+        delay = self._backoff.next()
         logger.warning("%s; trying again in %.1f s", error, delay)
         self._tell(Disconnected(error, "worker", delay))
         return delay
@@ -267,6 +253,8 @@ class Worker:
                 signal.signal(each, signal.SIG_DFL if handler is None else handler)
 
 
-def _is_final(refusal: ChannelClosed) -> bool:
-    """Whether a refusal to subscribe will be the same next time. A node that is down will be back."""
-    return refusal.code in (403, 406) or (refusal.code == 404 and "is down or inaccessible" not in refusal.text)
+def _is_final(error: WorkqueueError) -> bool:
+    """Whether an attempt to subscribe will end like this the next time, too. A node that is down will be back."""
+    if isinstance(error, ChannelClosed):
+        return error.code in (403, 406) or (error.code == 404 and "is down or inaccessible" not in error.text)
+    return isinstance(error, AccessRefused)

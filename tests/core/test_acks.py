@@ -83,5 +83,6 @@ def test_what_is_settled_is_not_kept_in_memory():
     for tag in range(1, 1000, 2):
         settlements.ack([tag + 1])
         settlements.settled(tag)
+        settlements.ack([])
 
-    assert not settlements._beyond
+        assert not settlements._beyond

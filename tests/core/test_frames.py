@@ -129,30 +129,40 @@ def test_properties_that_are_not_plain_are_left_to_pika(properties):
     assert _frames.read_plain_properties(b"".join(properties.encode())) is None
 
 
+class Deliveries(_frames.Deliveries):
+    """Deliveries, and what they were."""
+
+    def __init__(self):
+        super().__init__(lambda *delivery: self.made.append(delivery))
+        self.made = []
+
+
 @pytest.mark.parametrize("pieces", [1, 2, 3, 6])
 def test_a_message_is_there_once_its_last_frame_is(pieces):
-    deliveries = _frames.Deliveries()
+    deliveries = Deliveries()
     sent = b"a body in some pieces"[: 4 * pieces - 3]
     method, header, *bodies, last = a_delivery(7, sent)
     assert len(bodies) == pieces - 1
 
     for kind, payload in (method, header, *bodies):
-        assert deliveries.takes(kind, payload)
-        assert deliveries.read(kind, payload) is None
-    assert deliveries.takes(*last)
-    tag, redelivered, properties, body = deliveries.read(*last)
+        assert deliveries.take(kind, payload)
+        assert not deliveries.made
+    assert deliveries.take(*last)
+    [(tag, redelivered, properties, body)] = deliveries.made
 
     assert (tag, redelivered, body) == (7, False, sent)
     assert properties == b"".join(BasicProperties(delivery_mode=2, message_id="m7").encode())
 
 
 def test_a_message_without_a_body_is_there_with_its_header_and_nothing_of_it_stays():
-    deliveries = _frames.Deliveries()
+    deliveries = Deliveries()
     first, second = a_delivery(1, b"", redelivered=True), a_delivery(2, b"body")
 
-    assert [deliveries.read(*each) for each in first][-1] == (1, True, first[1][1][12:], b"")
-    assert not deliveries.takes(*first[-1]), "a header that follows no delivery"
-    assert [deliveries.read(*each) for each in second][-1] == (2, False, second[1][1][12:], b"body")
+    assert all(deliveries.take(*each) for each in first)
+    assert deliveries.made == [(1, True, first[1][1][12:], b"")]
+    assert not deliveries.take(*first[-1]), "a header that follows no delivery"
+    assert all(deliveries.take(*each) for each in second)
+    assert deliveries.made[1:] == [(2, False, second[1][1][12:], b"body")]
 
 
 def test_what_follows_plain_properties_is_no_part_of_the_id():
@@ -163,24 +173,33 @@ def test_what_follows_plain_properties_is_no_part_of_the_id():
 
 @pytest.mark.parametrize("size", [2**power for power in range(0, 64, 8)])
 def test_a_message_is_not_there_before_all_that_its_header_announces(size):
-    deliveries = _frames.Deliveries()
+    deliveries = Deliveries()
     method, _ = a_delivery(1, b"")
     [header] = payloads(pika_frame.Header(1, size, BasicProperties()))
 
-    deliveries.read(*method)
+    assert deliveries.take(*method)
+    assert deliveries.take(*header)
 
-    assert deliveries.read(*header) is None
+    assert not deliveries.made
 
 
 def test_the_content_of_another_method_is_not_taken():
-    deliveries = _frames.Deliveries()
+    deliveries = Deliveries()
     returned = payloads(
         pika_frame.Method(1, Basic.Return(312, "NO_ROUTE", "", "q")),
         pika_frame.Header(1, 1, BasicProperties()),
         pika_frame.Body(1, b"x"),
     )
 
-    assert [deliveries.takes(*each) for each in returned] == [False, False, False]
+    assert [deliveries.take(*each) for each in returned] == [False, False, False]
+
+
+def read_confirm(payload, kind=_frames.METHOD):
+    """What a confirm says; None if it is none, and was not taken."""
+    read = []
+    taken = _frames.take_confirm(lambda *confirm: read.append(confirm), kind, payload)
+    assert taken == (len(read) == 1)
+    return read[0] if taken else None
 
 
 @pytest.mark.parametrize(
@@ -201,16 +220,17 @@ def test_the_content_of_another_method_is_not_taken():
 def test_a_confirm_is_told_from_all_else(method, confirm):
     [(_, payload)] = payloads(pika_frame.Method(1, method))
 
-    assert _frames.read_confirm(payload) == confirm
+    assert read_confirm(payload) == confirm
+    assert read_confirm(payload, _frames.HEADER) is read_confirm(payload, _frames.BODY) is None
 
 
 @pytest.mark.parametrize("class_id", [10, 50, 61])
 @pytest.mark.parametrize("method", [80, 120])
 def test_a_method_of_another_class_is_no_confirm_whatever_its_number(class_id, method):
-    assert _frames.read_confirm(struct.pack(">HHQB", class_id, method, 1, 0)) is None
-    assert _frames.read_confirm(struct.pack(">HHQB", 60, method, 1, 0)) is not None
+    assert read_confirm(struct.pack(">HHQB", class_id, method, 1, 0)) is None
+    assert read_confirm(struct.pack(">HHQB", 60, method, 1, 0)) is not None
 
 
 @pytest.mark.parametrize("more", [b"", b"\0\0"])
 def test_an_ack_of_another_length_is_none(more):
-    assert _frames.read_confirm(struct.pack(">HHQ", 60, 80, 1) + more) is None
+    assert read_confirm(struct.pack(">HHQ", 60, 80, 1) + more) is None

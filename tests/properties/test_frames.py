@@ -153,7 +153,8 @@ def frames_of(channel, method, size, properties, pieces):
 
 @given(stream=st.lists(st.tuples(deliveries, st.lists(between, max_size=2)), max_size=5))
 def test_deliveries_are_put_together_and_nothing_else_is(stream):
-    reader = _frames.Deliveries()
+    read = []
+    reader = _frames.Deliveries(lambda *delivery: read.append(delivery))
     for sent, others_after in stream:
         body = b"".join(sent["pieces"])
         method = Basic.Deliver(
@@ -161,25 +162,32 @@ def test_deliveries_are_put_together_and_nothing_else_is(stream):
         )
         frames = [payload_of(each) for each in frames_of(1, method, len(body), sent["properties"], sent["pieces"])]
 
-        read = []
+        read.clear()
         for frame in frames:
-            assert reader.takes(*frame)
-            read.append(reader.read(*frame))
+            assert not read
+            assert reader.take(*frame)
 
-        assert read[:-1] == [None] * (len(frames) - 1)
-        assert read[-1] == (sent["tag"], sent["redelivered"], encoded(sent["properties"]), body)
+        assert read == [(sent["tag"], sent["redelivered"], encoded(sent["properties"]), body)]
         for method, *content in others_after:
             frames = [pika_frame.Method(1, method)]
             if content:
                 frames = frames_of(1, method, content[0], BasicProperties(), content[1:])
-            assert not any(reader.takes(*payload_of(frame)) for frame in frames)
+            assert not any(reader.take(*payload_of(frame)) for frame in frames)
+
+
+def read_confirm(payload, kind=_frames.METHOD):
+    """What a confirm says; None if it is none, and was not taken."""
+    read = []
+    taken = _frames.take_confirm(lambda *confirm: read.append(confirm), kind, payload)
+    assert taken == (len(read) == 1)
+    return read[0] if taken else None
 
 
 @given(tag=tags, multiple=st.booleans(), requeue=st.booleans())
 def test_confirms_are_read_as_pika_wrote_them(tag, multiple, requeue):
     for method, is_ack in ((Basic.Ack(tag, multiple), True), (Basic.Nack(tag, multiple, requeue), False)):
         _, payload = payload_of(pika_frame.Method(1, method))
-        assert _frames.read_confirm(payload) == (is_ack, tag, multiple)
+        assert read_confirm(payload) == (is_ack, tag, multiple)
 
 
 @given(tag=tags, text=short, number=st.integers(0, 2**16 - 1), count=st.integers(0, 2**32 - 1), flag=st.booleans())
@@ -199,12 +207,12 @@ def test_no_other_method_is_taken_for_a_confirm(tag, text, number, count, flag):
     ]
 
     payloads = [payload_of(pika_frame.Method(1, method))[1] for method in methods]
-    assert [_frames.read_confirm(payload) for payload in payloads] == [None] * len(methods)
+    assert [read_confirm(payload) for payload in payloads] == [None] * len(methods)
 
 
 @given(tag=tags, class_id=st.integers(0, 2**16 - 1), method=st.integers(0, 2**16 - 1), bits=octets)
 def test_whatever_is_as_long_as_a_confirm_is_one_only_with_the_numbers_of_one(tag, class_id, method, bits):
     for number, of_class in itertools.product({method, 80, 120}, {class_id, 60}):
-        read = _frames.read_confirm(_frames._answer.pack(of_class, number, tag, bits))
+        read = read_confirm(_frames._answer.pack(of_class, number, tag, bits))
         known = of_class == 60 and number in (80, 120)
         assert read == ((number == 80, tag, bool(bits % 2)) if known else None)

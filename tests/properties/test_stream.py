@@ -1,5 +1,7 @@
 """What comes over a connection means the same wherever the network cuts it, and pika gets the frames that are its."""
 
+import functools
+
 from hypothesis import given
 from hypothesis import strategies as st
 from pika import frame as pika_frame
@@ -30,19 +32,18 @@ class Receiver:
         connection._frame_buffer = b""
         connection.bytes_received = 0
         connection._process_frame = lambda frame: self.log.append(("pika", type(frame), frame.marshal()))
-        consumers = {channel: _io._deliveries_to(channel, self.deliver) for channel in (CONSUMER, OTHER_CONSUMER)}
-        connection.routes = {PUBLISHER: self.confirm, **consumers}
+        # As Link.publisher and Link.consumer do:
+        connection.routes = {PUBLISHER: functools.partial(_frames.take_confirm, self.confirm)}
+        for channel in (CONSUMER, OTHER_CONSUMER):
+            deliveries = _frames.Deliveries(functools.partial(self.deliver, channel))
+            connection.routes[channel] = deliveries.take
         self.connection = connection
 
     def deliver(self, *delivery):
         self.log.append(delivery)
 
-    def confirm(self, kind, payload):
-        """As Link.publisher does."""
-        confirm = _frames.read_confirm(payload) if kind == _frames.METHOD else None
-        if confirm is not None:
-            self.log.append(("confirm", *confirm))
-        return confirm is not None
+    def confirm(self, *confirm):
+        self.log.append(("confirm", *confirm))
 
     def receive(self, *parts):
         for part in parts:
