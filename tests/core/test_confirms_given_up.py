@@ -5,7 +5,7 @@ from concurrent.futures import Future
 import pytest
 
 from workqueue import NotSent, OutcomeUnknown, Refused, Unroutable
-from workqueue._confirms import ConfirmWindow, Publish
+from workqueue._confirms import MAX_BYTES, ConfirmWindow, Publish
 
 # As RabbitMQ 3.8 to 4.3 say it.
 TOO_LARGE = "PRECONDITION_FAILED - message size {} is larger than configured max size 10"
@@ -243,3 +243,20 @@ def test_what_waits_again_keeps_its_deadline_and_is_not_sent_once_that_is_over()
     assert window.next_deadline() == 2.0
     assert outcomes(window.expired(2.0, "")) == [("m2", NotSent)]
     assert ids(window.take()) == ["m3", "w1"]
+
+
+@pytest.mark.parametrize("sizes", [(5, 20, 5), (20, 5), (5, 5, 20, 5, 5)], ids=str)
+def test_each_place_is_freed_once_when_a_channel_is_closed_whoever_was_given_up(sizes):
+    # Given messages of which all were given up, and one that waits,
+    window = a_window_with(*sizes)
+    window.expired(99.0, "")
+    window.reserve(a_publish("waiting", size=1))
+
+    # When the broker closes the channel because of the largest,
+    assert window.channel_closed(406, TOO_LARGE.format(20)) == []
+
+    # I expect what waits to be all that is left, and to take just the room that it needs.
+    assert ids(window.take()) == ["waiting"]
+    assert len(window) == 1
+    assert window.has_room(MAX_BYTES - 1)
+    assert not window.has_room(MAX_BYTES)
