@@ -166,7 +166,7 @@ def test_redeclaring_with_the_same_arguments_changes_nothing(stage, queue, publi
     "The declaration needs to be the same in producer and consumer: the second to come with another is turned away.",
     source=DURABILITY,
     proved_by=[
-        caught("renames-errors", "`'x-queue-type' in turned_away.output"),
+        caught("renames-errors", "workqueue worker (2) ends: not within"),
         caught("mutant:declares-nothing", "workqueue worker (2) ends: not within"),
     ],
 )
