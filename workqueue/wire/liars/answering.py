@@ -57,6 +57,10 @@ class Forgives(Liar):
         channel.memory.pop(_ASKED, None)
         return [command]
 
+    @from_client(Basic.Publish)
+    def published(self, channel: Channel, command: Command) -> Iterable[Command]:
+        return [command]  # whole: what is sent when a channel is closed must not come between its frames
+
     @from_broker(pika.spec.Channel.Close)
     def closed(self, channel: Channel, command: Command) -> Iterable[Command]:
         self.lie()
