@@ -4,7 +4,6 @@ import logging
 import uuid
 
 from workqueue._io import copy_properties
-from workqueue.errors import WorkqueueError
 from workqueue.events import Outcome
 from workqueue.message import FAILURES_HEADER, Message
 from workqueue.producer import Producer
@@ -55,8 +54,10 @@ class Failures:
             described = copy_properties(properties, message_id, headers, expires=not last)
             name = target.name if isinstance(target, Queue) else target
             self._producer._deliver(name, message.body, message_id, described, _RETRIES)
-        except (WorkqueueError, ValueError) as problem:
-            logger.error("task %s of queue %r goes back uncounted: %s", message.message_id, message.queue, problem)
+        except (
+            Exception
+        ) as problem:  # also what a message's headers or the error's own repr lead to: the worker goes on
+            logger.error("task %s of queue %r goes back uncounted: %r", message.message_id, message.queue, problem)
             return None
         return "given up" if last else "failed"
 

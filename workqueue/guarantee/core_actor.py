@@ -34,7 +34,6 @@ class Actor:
         self._options = options
         self._finishes: queues.SimpleQueue[None] = queues.SimpleQueue()
         self._begin = threading.Event()
-        self._consumer: Consumer | None = None
         self._worker = Worker(
             url,
             options.queue,
@@ -59,7 +58,6 @@ class Actor:
         return 0
 
     def _heard(self, consumer: Consumer, tag: int, redelivered: bool, properties: bytes, body: bytes) -> None:
-        self._consumer = consumer
         say("received", task=body.decode(), redelivered=redelivered, tag=tag)
         self._deliver(consumer, tag, redelivered, properties, body)
 
