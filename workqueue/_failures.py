@@ -48,16 +48,14 @@ class Failures:
         target = self._queue.dead_letter if last else self._queue
         message_id = message.message_id or uuid.uuid4().hex
         headers: dict[str, object] = {FAILURES_HEADER: failures}
-        if last:
-            headers |= {"x-workqueue-queue": message.queue, "x-workqueue-error": repr(error)[:1000]}
         try:
+            if last:
+                headers |= {"x-workqueue-queue": message.queue, "x-workqueue-error": repr(error)[:1000]}
             described = copy_properties(properties, message_id, headers, expires=not last)
             name = target.name if isinstance(target, Queue) else target
             self._producer._deliver(name, message.body, message_id, described, _RETRIES)
-        except (
-            Exception
-        ) as problem:  # also what a message's headers or the error's own repr lead to: the worker goes on
-            logger.error("task %s of queue %r goes back uncounted: %r", message.message_id, message.queue, problem)
+        except Exception:  # also what odd headers, or the error's own repr, lead to: the worker goes on
+            logger.exception("task %s of queue %r goes back uncounted", message.message_id, message.queue)
             return None
         return "given up" if last else "failed"
 

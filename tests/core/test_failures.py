@@ -9,14 +9,14 @@ from workqueue._failures import Failures
 from workqueue._frames import plain_properties
 
 
-class Unspeakable(Exception):
+class UnspeakableError(Exception):
     def __repr__(self):
         raise RuntimeError("no repr either")
 
 
 @pytest.mark.parametrize(
     ("properties", "error"),
-    [(plain_properties("m1", persistent=True), Unspeakable()), (b"\xff", ValueError("x"))],
+    [(plain_properties("m1", persistent=True), UnspeakableError()), (b"\xff", ValueError("x"))],
     ids=["an error without a repr", "properties that nobody can decode"],
 )
 def test_a_copy_that_cannot_be_made_is_logged_and_the_original_goes_back(properties, error, caplog):
