@@ -7,10 +7,11 @@ Because it does nothing else, heartbeats are answered however long a task takes.
 import contextlib
 import functools
 import itertools
+import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -54,44 +55,49 @@ class _Connection(SelectConnection):
     bytes_sent: int
     _transport: Any
     _frame_buffer: bytes
-    _output_marshaled_frames: Callable[[list[bytes]], None]
     _process_frame: Callable[[Any], None]
     _terminate_stream: Callable[[Exception], None]
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, writing: threading.RLock, *arguments: Any, **options: Any) -> None:
         self.routes: dict[int, Route] = {}  # by channel: what is given each frame first, and says whether it took it
+        self.writing = writing
+        self._socket: socket.socket | None = None  # the same, as long as we like, while pika closes its own at any time
+        self._late: list[bytes] = []  # what the socket had no room for
         super().__init__(*arguments, **options)
 
-    def write(self, frames: Iterable[bytes]) -> None:
-        """Send encoded frames, or parts of them, in few pieces."""
-        pieces: list[bytes] = []
-        size = 0
-        for frame in frames:
-            pieces.append(frame)
-            size += len(frame)
-            if size >= _CHUNK:
-                self._send(b"".join(pieces))
-                pieces, size = [], 0
-        if pieces:
-            self._send(b"".join(pieces))
+    def write(self, frames: Iterable[bytes]) -> bool:
+        """Send encoded frames; return whether there is a rest, which the I/O thread has to send."""
+        data, sent, transport = b"".join(frames), 0, self._transport
+        # At once, if that is possible. pika would first wait until the socket is writable, which it nearly always is.
+        if data and self._socket and not self._late and transport and not transport.get_write_buffer_size():
+            with contextlib.suppress(OSError):  # full, or broken: pika will find out
+                sent = self._socket.send(data)
+                self.bytes_sent += sent
+        self._late += [data[at : at + _CHUNK] for at in range(sent, len(data), _CHUNK)]
+        return bool(self._late)
 
-    def read_large_pieces(self) -> None:
-        """Have pika read 64 KiB at a time, rather than 4, and not once more to see that there is nothing left."""
+    def take_over(self) -> None:
+        """Have pika read 64 KiB at a time, rather than 4, and not once more to see that there is nothing left.
+
+        And write beside it. Neither with TLS, which keeps bytes that no poll would tell of, and is not for two threads.
+        """
         transport: Any = self._transport
-        if isinstance(transport, _AsyncPlaintextTransport):  # TLS keeps bytes that no poll would tell of
+        if isinstance(transport, _AsyncPlaintextTransport):
             transport._MAX_RECV_BYTES = _CHUNK  # type: ignore[attr-defined]
             transport._MAX_CONSUME_BYTES = 1  # type: ignore[attr-defined]
+            self._socket = transport._sock.dup()  # type: ignore[attr-defined]
 
-    def _send(self, data: bytes) -> None:
-        # At once, if that is possible. pika would first wait until the socket is writable, which it nearly always is.
-        transport: Any = self._transport
-        if isinstance(transport, _AsyncPlaintextTransport) and not transport.get_write_buffer_size():
-            with contextlib.suppress(OSError):  # full, or broken: pika will find out
-                sent = transport._sock.send(data)  # type: ignore[attr-defined]
-                self.bytes_sent += sent
-                data = data[sent:]
-        if data:
-            self._output_marshaled_frames([data])
+    def release(self) -> None:
+        """Write beside pika no more."""
+        with self.writing:
+            if self._socket:
+                self._socket.close()
+            self._socket = None
+
+    def _output_marshaled_frames(self, frames: Sequence[bytes]) -> None:
+        with self.writing:
+            late, self._late = self._late, []
+            super()._output_marshaled_frames([*late, *frames])  # type: ignore[misc]
 
     def cut(self, reason: str) -> None:
         """Drop the connection without the broker's consent, for which pika has no public way. Ends in on_close."""
@@ -113,7 +119,8 @@ class _Connection(SelectConnection):
             route = self.routes.get(channel)
             payload = buffer[start + 7 : end - 1]
             if route is None or buffer[end - 1] != _frames.END or not route(kind, payload):
-                self._process_frame(decode_frame(buffer[start:end])[1])
+                with self.writing:
+                    self._process_frame(decode_frame(buffer[start:end])[1])
             start = end
         self._frame_buffer = buffer[start:]
 
@@ -135,6 +142,8 @@ class Link:
         self._notice_blocked = on_blocked
         self._abandoned = abandoned
         self._lock = threading.Lock()
+        self.writing = threading.RLock()
+        """Held by whoever sends, so that it is in order, and while the broker may be closing a channel."""
         self._opened: Future[None] = Future()
         self._waiting: set[Future[Any]] = {self._opened}
         self._channels = itertools.cycle(range(PUBLISH_CHANNEL + 1, 64))
@@ -176,6 +185,12 @@ class Link:
         with self._lock:
             if self.failure is None:
                 self._loop.add_callback_threadsafe(lambda: self._call(callback))
+
+    def write(self, frames: Iterable[bytes]) -> None:
+        """Send encoded frames at once."""
+        with self.writing:
+            if self._connection.write(frames):
+                self.call_soon(lambda: self._connection._output_marshaled_frames([]))
 
     def ask(self, start: Callable[[Future[T]], None], timeout: float = ANSWER_TIMEOUT) -> T:
         """Have the I/O thread start something; wait for its answer. Raises what the link was lost to."""
@@ -272,10 +287,6 @@ class Link:
 
     # From here on: in the I/O thread.
 
-    def write(self, frames: Iterable[bytes]) -> None:
-        """Send encoded frames."""
-        self._connection.write(frames)
-
     def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
         """Call it in so many seconds, unless the link is lost by then."""
         self._loop.call_later(seconds, lambda: self._call(callback))
@@ -287,6 +298,7 @@ class Link:
     def _serve(self) -> None:
         try:
             self._connection = _Connection(
+                self.writing,
                 self._parameters,
                 on_open_callback=self._on_open,
                 on_open_error_callback=self._on_closed,
@@ -302,7 +314,7 @@ class Link:
             self._loop.close()
 
     def _on_open(self, _: object) -> None:
-        self._connection.read_large_pieces()
+        self._connection.take_over()
         self.frame_max = int(self._connection.params.frame_max)
         _resolve(self._opened, None)
 
@@ -338,6 +350,7 @@ class Link:
 
     def _on_closed(self, _: object, reason: BaseException) -> None:
         self._fail(explain_closed(reason, self.safe_url, opened=self._opened.done()))
+        self._connection.release()
         self._loop.stop()
 
     def _fail(self, reason: WorkqueueError) -> None:

@@ -4,23 +4,16 @@ from urllib.parse import unquote, urlsplit
 
 from workqueue.errors import InvalidURL
 
-_SCHEMES = ("amqp", "amqps")
-_UNREADABLE = "<unreadable URL>"
-
 
 def safe_url(url: str) -> str:
     """The URL as it may be shown: no password, no query (which may carry TLS secrets)."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return _UNREADABLE
-    if parts.scheme not in _SCHEMES or not parts.hostname or "@" in parts.path + parts.query + parts.fragment:
+    if _problem(url):
         # An unescaped / ? or # in a password moves the rest of it out of its place: nothing is safe to show.
-        return _UNREADABLE
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        return "<unreadable URL>"
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in str(parts.hostname) else parts.hostname
     user = "" if parts.username is None else parts.username + (":***" if parts.password else "") + "@"
-    return f"{parts.scheme}://{user}{host}{'' if port is None else f':{port}'}{parts.path}"
+    return f"{parts.scheme}://{user}{host}{'' if parts.port is None else f':{parts.port}'}{parts.path}"
 
 
 def check_url(url: str) -> None:
@@ -36,7 +29,7 @@ def _problem(url: str) -> str | None:
         port = parts.port
     except ValueError:
         return "the port is no number up to 65535, or user, password or host has an unescaped character"
-    if parts.scheme not in _SCHEMES:
+    if parts.scheme not in ("amqp", "amqps"):
         return "it does not start with amqp:// or amqps://"
     if not parts.hostname:
         return "it names no host"

@@ -101,7 +101,8 @@ class Producer:
         must not wait.
         """
         message_id = message_id or next(self._ids)
-        return self._publish(queue, body, message_id, _frames.plain_properties(message_id, persistent=persistent))
+        properties = _frames.plain_properties(message_id, persistent=persistent)
+        return self._publish(queue, body, message_id, properties, now=False)
 
     def close(self) -> None:
         """Wait for outstanding confirmations, ``confirm_timeout`` seconds at most, then disconnect.
@@ -123,14 +124,16 @@ class Producer:
             try:
                 if self._session is not None:
                     self._session.link.forbid_waiting_for_itself()
-                return self._publish(queue, body, message_id, properties).result()
+                return self._publish(queue, body, message_id, properties, now=True).result()
             except PASSING as error:
                 if backoff.attempts >= retry or isinstance(error, errors.AccessRefused):
                     raise
                 if self._closed.wait(backoff.next()):
                     raise
 
-    def _publish(self, queue: Queue | str, body: bytes, message_id: str, properties: bytes) -> Future[None]:
+    def _publish(
+        self, queue: Queue | str, body: bytes, message_id: str, properties: bytes, *, now: bool
+    ) -> Future[None]:
         name = queue.name if isinstance(queue, Queue) else queue
         # Here, since in the I/O thread it would end the connection, and the messages of others with it.
         if len(name.encode()) > 255:
@@ -141,7 +144,7 @@ class Producer:
         if isinstance(queue, Queue):
             session.declare(queue)
         publish = Publish(name, message_id, properties, body, _Confirmation())
-        session.publish(publish)
+        session.publish(publish, now=now)
         return publish.future
 
     def _connected(self) -> "_Session":
@@ -190,16 +193,15 @@ class _Session:
         return f"{connected}, {len(self._window)} of {self._window.limit} unconfirmed"
 
     def declare(self, queue: Queue) -> None:
-        if queue in self._declared:
-            return
-        self.link.forbid_waiting_for_itself()
-        # Once, and not by every thread that comes first: RabbitMQ 4.0 may nack what is published meanwhile.
-        with self._declaring:
-            if queue not in self._declared:
-                self.link.declare(queue, self._timeout)
-                self._declared.add(queue)
+        if queue not in self._declared:
+            self.link.forbid_waiting_for_itself()
+            # Once, and not by every thread that comes first: RabbitMQ 4.0 may nack what is published meanwhile.
+            with self._declaring:
+                if queue not in self._declared:
+                    self.link.declare(queue, self._timeout)
+                    self._declared.add(queue)
 
-    def publish(self, publish: Publish) -> None:
+    def publish(self, publish: Publish, *, now: bool) -> None:
         size = len(publish.body)
         with self._changed:
             if not self._window.has_room(size):
@@ -214,7 +216,9 @@ class _Session:
             publish.started = time.monotonic()
             publish.deadline = publish.started + self._timeout
             first = self._window.reserve(publish)
-        if first:  # one wake-up of the I/O thread for a burst of messages
+        if now:  # whoever waits for the answer should not wait for the I/O thread, too
+            self._flush()
+        elif first:  # one wake-up of the I/O thread for a burst of messages
             self.link.call_soon(self._flush)
 
     def close(self, timeout: float) -> None:
@@ -223,17 +227,19 @@ class _Session:
                 self._changed.wait_for(lambda: self.link.failure or not len(self._window), timeout)
         self.link.close()
 
-    # In the I/O thread:
-
     def _flush(self) -> None:
-        with self._changed:
-            # What a broker in alarm does not read stays here: when its time is over, it was certainly not sent.
-            taken = self._window.take() if self._open and self.link.blocked is None else []
-        frames: list[bytes] = []
-        for each in taken:
-            frames += _frames.publish(PUBLISH_CHANNEL, each.queue, each.properties, each.body, self.link.frame_max)
-        self.link.write(frames)
-        self._watch_deadlines()
+        with self.link.writing:  # what is taken first has to be sent first: the broker counts
+            with self._changed:
+                # What a broker in alarm does not read stays here: when its time is over, it was certainly not sent.
+                taken = self._window.take() if self._open and self.link.blocked is None else []
+            frames: list[bytes] = []
+            for each in taken:
+                frames += _frames.publish(PUBLISH_CHANNEL, each.queue, each.properties, each.body, self.link.frame_max)
+            self.link.write(frames)
+        if not self._timing:
+            self.link.call_soon(self._watch_deadlines)
+
+    # In the I/O thread:
 
     def _watch_deadlines(self) -> None:
         with self._changed:
@@ -253,7 +259,8 @@ class _Session:
 
     def _on_refused(self, code: int, text: str) -> None:
         self._open = False
-        self._settle(lambda: self._window.channel_closed(code, text))
+        # Later: nothing may be sent now, and the callback of a future may wait for a thread that is about to.
+        self.link.call_soon(lambda: self._settle(lambda: self._window.channel_closed(code, text)))
 
     def _on_blocked(self, reason: str | None) -> None:
         self._tell(Blocked(reason, "producer"))

@@ -1,9 +1,14 @@
-"""What comes over a connection, when it is no AMQP or comes too late."""
+"""What comes over a connection, when it is no AMQP or comes too late; and what is written beside pika."""
+
+import concurrent.futures
+import contextlib
+import socket
+import threading
 
 import pytest
 from pika import frame as pika_frame
 from pika.exceptions import InvalidFrameError
-from pika.spec import Basic
+from pika.spec import Basic, Channel
 
 from workqueue import _io
 
@@ -16,7 +21,9 @@ def connection():
     connection = object.__new__(_io._Connection)
     connection.connection_state = connection.CONNECTION_OPEN
     connection._frame_buffer = b""
-    connection.bytes_received = 0
+    connection.bytes_received = connection.bytes_sent = connection.frames_sent = 0
+    connection.writing = threading.RLock()
+    connection._socket, connection._late = None, []
     connection._transport = None
     connection.routed, connection.processed = [], []
     connection._process_frame = connection.processed.append
@@ -69,19 +76,103 @@ def test_once_the_connection_is_closed_nothing_more_is_read(connection):
     assert len(connection.processed) == len(connection.routed) == 1
 
 
-def test_frames_are_written_in_the_order_in_which_they_came_and_in_few_pieces(connection):
-    written = []
-    connection._output_marshaled_frames = written.extend
-    frames = [bytes([number]) * 1000 for number in range(200)]
+class Transport:
+    """In pika's place: keeps what it is given."""
 
-    connection.write(frames)
+    def __init__(self):
+        self.taken = []
 
-    assert b"".join(written) == b"".join(frames)
-    assert len(written) == 4  # of 64 KiB and a bit, at most
-    assert max(map(len, written)) < (1 << 16) + 1000
+    def get_write_buffer_size(self):
+        return sum(map(len, self.taken))
+
+    def write(self, data):
+        self.taken.append(data)
 
 
-def test_nothing_to_write_is_no_write(connection):
-    connection._output_marshaled_frames = pytest.fail
+@pytest.fixture
+def peer(connection):
+    """The other end of the socket that the connection writes to beside pika."""
+    connection._transport = Transport()
+    connection._socket, peer = socket.socketpair()
+    connection._socket.setblocking(False)
+    with connection._socket, peer:
+        peer.setblocking(False)
+        yield peer
 
-    connection.write([])
+
+def read_all(peer):
+    read = b""
+    with contextlib.suppress(BlockingIOError):
+        while data := peer.recv(1 << 20):
+            read += data
+    return read
+
+
+def test_frames_go_out_at_once_and_in_their_order(connection, peer):
+    frames = [bytes([number]) * 1000 for number in range(20)]
+
+    assert not connection.write(frames)
+
+    assert read_all(peer) == b"".join(frames)
+    assert connection.bytes_sent == 20_000
+
+
+def test_nothing_to_write_is_nothing_left(connection, peer):
+    assert not connection.write([])
+
+
+def test_what_the_socket_has_no_room_for_is_pikas_to_send_before_all_that_comes_later(connection, peer):
+    frames = [bytes([number]) * 50_000 for number in range(100)]
+
+    assert connection.write(frames)  # there is a rest,
+    read = read_all(peer)
+    assert 0 < len(read) < 5_000_000
+    assert connection.write([b"later"])  # which this has to wait for, though there is room again,
+    assert not read_all(peer)
+    connection._output_marshaled_frames([b"pika's"])  # and so has what pika sends.
+
+    assert read + b"".join(connection._transport.taken) == b"".join(frames) + b"laterpika's"
+    assert max(map(len, connection._transport.taken)) == 1 << 16  # it copies what is left of a piece each time
+    assert connection.bytes_sent == 5_000_011
+
+
+def test_nothing_overtakes_what_pika_has_not_sent(connection, peer):
+    connection._output_marshaled_frames([b"pika's"])
+
+    assert connection.write([b"later"])
+
+    assert not read_all(peer)
+
+
+@pytest.mark.parametrize("end", ["peer", "released", "pika"])
+def test_what_cannot_be_sent_any_more_is_kept_for_pika_to_find_out(connection, peer, end):
+    if end == "peer":
+        peer.close()
+    elif end == "released":
+        connection.release()
+    else:
+        connection._transport = None
+
+    assert connection.write([b"lost"])
+
+
+def others_may_send(connection):
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        return threads.submit(connection.writing.acquire, blocking=False).result()
+
+
+def test_nobody_sends_while_pika_may_be_closing_a_channel(connection):
+    # Else what was about to be sent would come after close-ok, and the broker would end the connection.
+    connection._process_frame = lambda _: connection.processed.append(others_may_send(connection))
+
+    connection._on_data_available(pika_frame.Method(2, Channel.Close(406, "no", 60, 40)).marshal())
+
+    assert connection.processed == [False]
+
+
+def test_nobody_sends_while_pika_does(connection, peer):
+    connection._transport.write = lambda _: connection.processed.append(others_may_send(connection))
+
+    connection._output_marshaled_frames([b"pika's"])
+
+    assert connection.processed == [False]

@@ -1,5 +1,6 @@
 """What comes over a connection means the same wherever the network cuts it, and pika gets the frames that are its."""
 
+import contextlib
 import functools
 
 from hypothesis import given
@@ -31,6 +32,7 @@ class Receiver:
         connection.connection_state = connection.CONNECTION_OPEN
         connection._frame_buffer = b""
         connection.bytes_received = 0
+        connection.writing = contextlib.nullcontext()
         connection._process_frame = lambda frame: self.log.append(("pika", type(frame), frame.marshal()))
         # As Link.publisher and Link.consumer do:
         connection.routes = {PUBLISHER: functools.partial(_frames.take_confirm, self.confirm)}

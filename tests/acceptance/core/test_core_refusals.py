@@ -1,6 +1,8 @@
 """What the broker refuses, and closes a channel for, reaches whom it concerns, and nobody else."""
 
+import concurrent.futures
 import contextlib
+import threading
 
 import pytest
 
@@ -11,6 +13,9 @@ from workqueue.guarantee.waiting import PATIENCE
 
 LIMIT = 100_000
 """Bytes that a message may have in these tests, for the broker."""
+
+REFUSALS = 30
+"""Times that the channel is closed while others send."""
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +99,41 @@ def test_send_raises_what_the_broker_says_of_a_message_that_is_too_large(produce
     assert caught.value.message_id == "large"
 
     producer.send(queue, b"small")
+
+
+def test_refusals_while_others_send_cost_them_no_connection(url, queue, aside, small_messages, connections):
+    events = []
+    with Producer(url, observer=events.append) as producer:
+        producer.send(queue, b"first")
+        before = connections()
+        refusals_are_over = threading.Event()
+
+        def send(thread):
+            outcomes = {}
+            while not refusals_are_over.is_set():
+                body = b"%d-%d" % (thread, len(outcomes))
+                try:
+                    producer.send(queue, body)
+                    outcomes[body] = None
+                except PublishError as error:
+                    outcomes[body] = error
+            return outcomes
+
+        # When several threads send, and others get the channel closed over and over again,
+        with concurrent.futures.ThreadPoolExecutor() as threads:
+            senders = [threads.submit(send, thread) for thread in range(4)]
+            for _ in range(REFUSALS):
+                with pytest.raises(Refused):
+                    producer.send(queue, bytes(LIMIT + 1))
+            refusals_are_over.set()
+            outcomes = {body: error for sender in senders for body, error in sender.result(PATIENCE).items()}
+
+        # I expect the connection to last, and whoever is not confirmed to be told that nobody can tell.
+        assert connections() == before
+    assert (len(told(events, Connected)), told(events, Disconnected)) == (1, [])
+    assert {type(error) for error in outcomes.values()} <= {type(None), OutcomeUnknown}
+    taken = {taken.body for taken in aside.take(queue, aside.ready(queue))}
+    assert {body for body, error in outcomes.items() if error is None} <= taken
 
 
 @pytest.fixture

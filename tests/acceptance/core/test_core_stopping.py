@@ -1,5 +1,6 @@
 """Stopping a worker: what runs is finished, what does not is handed back, and what is done stays done."""
 
+import threading
 import time
 
 import pytest
@@ -7,7 +8,7 @@ from packaging.version import Version
 
 from workqueue import Closed, ShutdownTimeout, Worker
 from workqueue.events import Draining, HandedBack, Subscribed, TaskEnded
-from workqueue.guarantee.waiting import claim
+from workqueue.guarantee.waiting import PATIENCE, claim
 
 
 @pytest.fixture
@@ -23,11 +24,15 @@ def counts(taken):
 def until(count, work, *arguments, **options):
     """Have a worker do so many tasks, the last of which stops it; returns what it did."""
 
+    known = threading.Event()
+
     def handle(_):
+        assert known.wait(PATIENCE)
         if len(worker.started) == count:
             worker.worker.stop()
 
     worker = work(*arguments, handle, **options)
+    known.set()
     assert worker.wait() is None
     return worker.bodies
 
@@ -74,11 +79,15 @@ def test_a_failure_counts_also_while_stopping(url, new_queue, aside, producer, w
     for body in (b"first", b"second"):
         producer.send(queue, body)
 
+    known = threading.Event()
+
     def fail(message):
+        assert known.wait(PATIENCE)
         worker.worker.stop()
         raise ValueError(message.body)
 
     worker = work(url, queue, fail, prefetch=2)
+    known.set()
     assert worker.wait() is None
 
     taken = aside.take(queue, 2)
