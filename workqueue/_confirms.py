@@ -126,15 +126,17 @@ class ConfirmWindow:
     def channel_closed(self, code: int, text: str) -> list[Settled]:
         """The broker has closed the channel, because of a message that it will not have.
 
-        It names the size of one that is too large. What was sent before that may have arrived; what was sent after it
-        was not looked at, and waits to be sent again. Else nobody can tell.
+        It names the size of one that is too large; and if it had only one to look at, it means that. What was sent
+        before it may have arrived; what was sent after it was not looked at, and waits to be sent again. Else nobody
+        can tell.
         """
         sent = list(self._by_tag.values())
         self._by_tag.clear()
         self._last_tag = 0
         size = re.search(r"message size (\d+) is larger", text)
         sizes = [len(publish.body) for publish in sent]
-        culprit = sizes.index(int(size[1])) if size and int(size[1]) in sizes else len(sent)
+        meant = int(size[1]) if size else sizes[0] if len(sent) == 1 and code < 500 else None  # from there on: its own
+        culprit = sizes.index(meant) if meant in sizes else len(sent)
         unknown = _each(OutcomeUnknown, f"not confirmed: {code} {text}")
         settled = self._settle(sent[:culprit], unknown)
         settled += self._settle(sent[culprit : culprit + 1], lambda it: Refused(code, text, message_id=it.message_id))

@@ -4,6 +4,7 @@ import logging
 import uuid
 
 from workqueue._io import copy_properties
+from workqueue.errors import WorkqueueError
 from workqueue.events import Outcome
 from workqueue.message import FAILURES_HEADER, Message
 from workqueue.producer import Producer
@@ -37,7 +38,8 @@ class Failures:
     def copy(self, message: Message, properties: bytes, error: Exception) -> Outcome | None:
         """Publish the copy of a task that has failed; how the task ended, or None if there is no copy.
 
-        Without a copy, the original has to go back, and with one, to be acknowledged.
+        Without a copy, the original has to go back, and with one, to be acknowledged. "rejected" if there can never be
+        a copy: the broker has to dead-letter the original, or it would come back for ever.
         """
         if self._queue is None or self._queue.dead_letter is None:
             return None
@@ -54,9 +56,11 @@ class Failures:
             described = copy_properties(properties, message_id, headers, expires=not last)
             name = target.name if isinstance(target, Queue) else target
             self._producer._deliver(name, message.body, message_id, described, _RETRIES)
-        except Exception:  # also what odd headers, or the error's own repr, lead to: the worker goes on
-            logger.exception("task %s of queue %r goes back uncounted", message.message_id, message.queue)
-            return None
+        except Exception as problem:  # also what odd headers, or the error's own repr, lead to: the worker goes on
+            passing = isinstance(problem, WorkqueueError)
+            fate = "goes back uncounted" if passing else "cannot be copied and is rejected"
+            logger.exception("task %s of queue %r %s", message.message_id, message.queue, fate)
+            return None if passing else "rejected"
         return "given up" if last else "failed"
 
     def close(self) -> None:

@@ -165,7 +165,7 @@ class Handlers:
         elif error is not None:
             # A subscription that is lost needs no copy: the broker delivers the original again.
             copied = None if consumer.lost else self._failures.copy(message, delivery.properties, error)
-            outcome, done = copied or "failed", copied is not None
+            outcome, done = copied or "failed", copied not in (None, "rejected")
         if self._stopping:
             _cancel(consumer)
             self.settled_at = time.monotonic()

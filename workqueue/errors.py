@@ -168,12 +168,12 @@ class Nacked(PublishError):
 
 
 class Refused(PublishError):
-    """The broker closed the channel because of this message, as it does if it is too large. It has not kept it.
+    """The broker closed the channel because of this message: it is too large, say. It has not kept it.
 
     ``code`` and ``text`` are as in ChannelClosed.
     """
 
-    hint = "Send it in smaller parts, or raise the broker's max_message_size."
+    hint = "Too large? Send it in parts, or raise the broker's max_message_size. 403? The user may not write here."
 
     def __init__(self, code: int, text: str, *, message_id: str) -> None:
         super().__init__(f"the broker refused the message: {code} {text}", message_id=message_id)

@@ -15,8 +15,9 @@ Role = Literal["producer", "worker"]
 """Whose connection it is."""
 
 Outcome = Literal["done", "failed", "rejected", "given up"]
-"""How a task ended: its handler returned; it raised, and the task goes back; it raised Reject, and the task is
-dead-lettered; or it raised for the last time that ``max_attempts`` allows, and the task is dead-lettered."""
+"""How a task ended: its handler returned; it raised, and the task goes back; it raised Reject (or raised, and the task
+can never be copied), and the broker dead-letters it; or it raised for the last time that ``max_attempts`` allows, and
+its copy is a dead letter."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

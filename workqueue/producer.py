@@ -203,6 +203,8 @@ class _Session:
 
     def publish(self, publish: Publish, *, now: bool) -> None:
         size = len(publish.body)
+        if (room := self.link.frame_max - _frames.HEADER_OVERHEAD) < len(publish.properties):
+            raise ValueError(f"its properties have {len(publish.properties)} bytes, and there is room for {room}")
         with self._changed:
             if not self._window.has_room(size):
                 self.link.forbid_waiting_for_itself()

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 WAITING = " [*] Waiting for messages. To exit press CTRL+C"
 
 TASKS = """
+import ctypes
 import os
 import signal
 import time
@@ -27,6 +28,9 @@ def handle(message):
         raise Reject("never")
     if word == "die" and not message.redelivered:
         os.kill(os.getpid(), signal.SIGKILL)
+    if word == "seize" and not message.redelivered:
+        print("seized", flush=True)
+        ctypes.PyDLL(None).usleep(8_000_000)  # without letting go of the GIL
     if word.startswith("hold "):
         path = Path(word.removeprefix("hold "))
         path.with_suffix(".started").touch()
@@ -181,6 +185,31 @@ def test_the_environment_is_in_the_help(run):
         assert f"WORKQUEUE_{name}" in text
     for name in ("MAX_ATTEMPTS", "DEAD_LETTER", "DELIVERY_LIMIT", "METRICS", "METRICS_HOST", "LOG"):
         assert f"WORKQUEUE_{name}" in text
+
+
+def test_a_task_that_holds_the_gil_is_given_to_another_worker_and_its_own_comes_back(run, queue, folder, send, url):
+    # Given a worker whose connection lasts two or three seconds without heartbeats, and a task that holds up all of its
+    # threads for eight,
+    command = ["worker", "--queue", queue, "--handler", "tasks:handle"]
+    first = run(*command, cwd=folder, url=f"{url}?heartbeat=1")
+    first.expect(WAITING)
+    send(queue, "seize")
+    first.expect("seized")
+
+    # When there is another worker, I expect that to do the task meanwhile,
+    second = run(*command, cwd=folder)
+    second.expect(f"did seize in {second.process.pid}")
+    assert first.lines == [WAITING, "seized"]
+
+    # and the first to notice, to come back, and to do the next.
+    first.expect(f"did seize in {first.process.pid}")
+    first.expect_error("trying again")
+    second.process.send_signal(signal.SIGTERM)
+    assert second.exit_code() == 0
+    send(queue, "next")
+    first.expect(f"did next in {first.process.pid}")
+    first.process.send_signal(signal.SIGTERM)
+    assert first.exit_code() == 0
 
 
 @pytest.mark.parametrize("kind", ["classic", "quorum"])

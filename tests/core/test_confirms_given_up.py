@@ -9,6 +9,7 @@ from workqueue._confirms import MAX_BYTES, ConfirmWindow, Publish
 
 # As RabbitMQ 3.8 to 4.3 say it.
 TOO_LARGE = "PRECONDITION_FAILED - message size {} is larger than configured max size 10"
+NO_WRITE = "ACCESS_REFUSED - write access to exchange 'amq.default' in vhost '/' refused for user 'me'"
 
 
 def a_publish(message_id, *, size=0, deadline=0.0):
@@ -202,7 +203,7 @@ def test_of_several_that_are_too_large_the_first_is_refused_and_each_has_its_tur
 @pytest.mark.parametrize(
     ("code", "text"),
     [
-        (403, "ACCESS_REFUSED - write access to exchange 'amq.default' in vhost '/' refused for user 'me'"),
+        (403, NO_WRITE),
         (406, TOO_LARGE.format(99)),
         (406, TOO_LARGE.format(10)),  # the limit is no message's size
         (541, ""),
@@ -216,6 +217,22 @@ def test_if_the_broker_names_no_message_that_was_sent_nobody_can_tell(code, text
     assert outcomes(settled) == [("m1", OutcomeUnknown), ("m2", OutcomeUnknown)]
     assert {str(error) for _, error in settled} == {f"not confirmed: {code} {text}"}
     assert ids(window.take()) == ["w1"]
+
+
+def test_a_channel_on_which_one_message_was_sent_is_closed_because_of_it():
+    window = a_window_with(1, waiting=["w1"])
+
+    [(publish, error)] = window.channel_closed(403, NO_WRITE)
+
+    assert (publish.message_id, type(error)) == ("m1", Refused)
+    assert ids(window.take()) == ["w1"]
+
+
+@pytest.mark.parametrize(("code", "text"), [(541, "INTERNAL_ERROR"), (406, TOO_LARGE.format(99))])
+def test_unless_the_reason_is_not_the_message(code, text):
+    window = a_window_with(1)
+
+    assert outcomes(window.channel_closed(code, text)) == [("m1", OutcomeUnknown)]
 
 
 def test_a_channel_on_which_nothing_was_sent_can_be_closed():

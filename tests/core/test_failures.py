@@ -1,4 +1,4 @@
-"""What becomes of a failed task where no copy of it can be made: the worker goes on, and the original goes back."""
+"""What becomes of a failed task of which no copy can be made: the worker goes on, and the broker dead-letters it."""
 
 import logging
 
@@ -19,10 +19,21 @@ class UnspeakableError(Exception):
     [(plain_properties("m1", persistent=True), UnspeakableError()), (b"\xff", ValueError("x"))],
     ids=["an error without a repr", "properties that nobody can decode"],
 )
-def test_a_copy_that_cannot_be_made_is_logged_and_the_original_goes_back(properties, error, caplog):
+def test_a_task_that_cannot_be_copied_is_for_the_broker_to_dead_letter(properties, error, caplog):
     failures = Failures("amqp://localhost", Queue("q", "classic", dead_letter="dead"), max_attempts=1)
 
     with caplog.at_level(logging.ERROR, "workqueue"):
-        assert failures.copy(Message(b"task", "q", "m1"), properties, error) is None
+        assert failures.copy(Message(b"task", "q", "m1"), properties, error) == "rejected"
 
-    assert "goes back uncounted" in caplog.text
+    assert "task m1 of queue 'q' cannot be copied and is rejected" in caplog.text
+
+
+def test_a_task_that_cannot_be_copied_now_goes_back(caplog):
+    failures = Failures("amqp://localhost", Queue("q", "classic", dead_letter="dead"), max_attempts=1)
+    failures.close()
+
+    with caplog.at_level(logging.ERROR, "workqueue"):
+        properties = plain_properties("m1", persistent=True)
+        assert failures.copy(Message(b"task", "q", "m1"), properties, ValueError()) is None
+
+    assert "task m1 of queue 'q' goes back uncounted" in caplog.text

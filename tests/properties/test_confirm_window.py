@@ -150,7 +150,8 @@ class Windows(RuleBasedStateMachine):
 
     @rule(text=st.sampled_from(["NOT_FOUND", "", "message size 77 is larger than", "message size is larger than"]))
     def close_the_channel_for_another_reason(self, text):
-        fates = self.fate(self.sent.values(), OutcomeUnknown)
+        certain = len(self.sent) == 1 and "message size 7" not in text
+        fates = self.fate(self.sent.values(), Refused if certain else OutcomeUnknown)
         self.sent = {}
         self.tags = 0
         self.settle(self.window.channel_closed(406, text), fates)

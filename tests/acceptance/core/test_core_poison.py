@@ -163,6 +163,24 @@ def test_a_classic_queue_has_copies_counted_in_a_header(url, new_queue, aside, p
     assert aside.ready(queue) == 0
 
 
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_a_task_whose_copy_would_not_fit_is_dead_lettered_at_once(url, new_queue, aside, producer, work, attempts):
+    queue = new_queue("classic")
+    producer.declare(queue)
+    aside.publish(queue, b"task", pika.BasicProperties(headers={"large": "x" * 130_990}))  # of 131,052 that may be
+
+    def fail(_):
+        raise ValueError("no")
+
+    worker = work(url, queue, fail, max_attempts=attempts)
+
+    assert [event.outcome for event in worker.until(TaskEnded)] == ["rejected"]
+    claim("it is dead-lettered", lambda: aside.ready(queue.dead_letter) == 1)
+    assert worker.stop() is None
+    assert not worker.told(Disconnected)
+    assert aside.ready(queue) == 0
+
+
 def test_a_dead_letter_that_is_not_confirmed_leaves_the_task_where_it_is(url, queue, aside, producer, work):
     # Given a queue for dead letters that is full, and takes nothing,
     full = Queue(f"{queue.name}.dead", "classic", max_length=1, overflow="reject-publish")

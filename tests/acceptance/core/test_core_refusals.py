@@ -160,8 +160,8 @@ def test_a_user_who_may_not_write_is_told_403_and_may_when_permitted(
     theirs = stranger("^$", "^$", ".*")
     events = []
     with Producer(theirs, observer=events.append) as forbidden:
-        with pytest.raises(PublishError, match="403 ACCESS_REFUSED"):
-            forbidden.send(queue.name, b"task")
+        with pytest.raises(Refused, match="403 ACCESS_REFUSED"):
+            forbidden.send(queue.name, b"task", retry=50)
         with pytest.raises(ChannelClosed, match="403 ACCESS_REFUSED"):
             forbidden.declare(Queue("not-mine"))
 
