@@ -1,7 +1,7 @@
 """One connection to the broker and the thread that serves it. The only module of the core that knows pika.
 
-pika is not thread-safe: the I/O thread alone touches its objects, and everything else asks that thread, or writes to the
-socket beside it. Because it does nothing else, heartbeats are answered however long a task takes.
+pika is not thread-safe: the I/O thread alone touches its objects, and everything else asks that thread, or writes to
+the socket beside it. Because it does nothing else, heartbeats are answered however long a task takes.
 """
 
 import contextlib
