@@ -43,6 +43,7 @@ def test_persistent_messages_survive_a_restart(queue, publish):
     proved_by=[
         caught("forgets-messages", "`bodies(queue.drain()) == TASKS"),
         caught("forgets-persistence", "`bodies(queue.drain()) == TASKS", on="classic"),
+        caught("forgets-the-first-queue", "the queue is gone"),
     ],
 )
 def test_persistent_messages_survive_a_kill(queue, publish):

@@ -15,6 +15,7 @@ from pika.spec import Basic, BasicProperties
 
 from workqueue.wire.frames import Command, Splitter
 from workqueue.wire.ledgers import DeliveryLedger, PublishLedger
+from workqueue.wire.liar import another
 from workqueue.wire.liars import LIARS, Honest
 from workqueue.wire.proxy import Proxy
 
@@ -193,6 +194,12 @@ def test_settlements_are_told_in_the_brokers_numbers():
     assert [(each.method.delivery_tag, each.method.requeue) for each in told] == [(1, False)]
     assert unknown[0].method.delivery_tag > 2**32  # the broker does not know it either
     assert [each.method.delivery_tag for each in ledger.settled(Command(1, Basic.Ack(0, multiple=True)))] == [2]
+
+
+@given(st.text(max_size=255).filter(lambda name: len(name.encode()) <= 255))
+def test_another_name_is_another_and_none_that_amqp_forbids(name):
+    assert another(name) != name
+    assert len(another(name).encode()) <= 255
 
 
 def test_every_liar_says_what_it_does():

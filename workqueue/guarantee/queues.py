@@ -90,8 +90,13 @@ class Queue:
         publishes a last message and reads until that one comes.
 
         :raises Unknown: if that one does not come in time.
+        :raises AssertionError: if there is no such queue any more.
         """
-        self.stage.publish(_FENCE, queue=self)
+        try:
+            self.stage.publish(_FENCE, queue=self)
+        except Unknown:
+            assert self.exists(), "the queue is gone, and its messages with it"
+            raise
         with self.stage.channel() as channel:
             drained = []
             for method, properties, body in channel.consume(self.name, inactivity_timeout=PATIENCE):

@@ -80,3 +80,8 @@ class Liar:
     def ctl(self, run: Callable[..., str], *command: str) -> str:
         """What an operator gets to read who runs a command of ``rabbitmqctl``."""
         return run(*command)
+
+
+def another(name: str) -> str:
+    """Another name than this, as long as AMQP permits: 255 bytes."""
+    return f"not-{name}".encode()[:255].decode(errors="ignore")

@@ -7,7 +7,7 @@ from pika.spec import Basic, BasicProperties
 
 from workqueue.wire.frames import Command
 from workqueue.wire.ledgers import DeliveryLedger
-from workqueue.wire.liar import Liar, from_broker, from_client
+from workqueue.wire.liar import Liar, another, from_broker, from_client
 from workqueue.wire.session import Channel, Side
 
 
@@ -52,7 +52,7 @@ class ForgesRoutingKeys(_Describes):
     does = "delivers a task with another routing key than it was published with"
 
     def describe(self, command: Command, properties: BasicProperties) -> bool:
-        command.method.routing_key = f"not-{command.method.routing_key}"
+        command.method.routing_key = another(command.method.routing_key)
         return True
 
 

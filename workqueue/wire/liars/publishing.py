@@ -6,7 +6,7 @@ from pika.spec import Basic, BasicProperties, Confirm
 
 from workqueue.wire.frames import Command
 from workqueue.wire.ledgers import PublishLedger
-from workqueue.wire.liar import Liar, from_broker, from_client
+from workqueue.wire.liar import Liar, another, from_broker, from_client
 from workqueue.wire.session import Channel, Side
 
 _CONFIRMING = "confirming"
@@ -266,7 +266,7 @@ class Misroutes(_Rewrites):
         if command.method.routing_key in self._seen:
             return False
         self._seen.add(command.method.routing_key)
-        command.method.routing_key = f"not-{command.method.routing_key}"
+        command.method.routing_key = another(command.method.routing_key)
         command.method.mandatory = False
         return True
 

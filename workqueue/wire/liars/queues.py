@@ -7,7 +7,7 @@ from typing import Any
 from pika.spec import Basic, BasicProperties, Queue
 
 from workqueue.wire.frames import Command
-from workqueue.wire.liar import Liar, from_broker, from_client
+from workqueue.wire.liar import Liar, another, from_broker, from_client
 from workqueue.wire.session import Channel, Side
 
 
@@ -39,7 +39,7 @@ class RenamesQueues(Liar):
     def declared(self, channel: Channel, command: Command) -> Iterable[Command]:
         if channel.memory.pop("made up", False):
             self.lie()
-            command.method.queue = f"not-{command.method.queue}"
+            command.method.queue = another(command.method.queue)
             command.changed()
         return [command]
 
