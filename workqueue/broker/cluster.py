@@ -4,6 +4,8 @@
         cluster.nodes[0].kill()
         ...  # cluster.nodes[1].url
         cluster.mend()
+
+It has one epmd, which belongs to no node, since the others must still find each other when one is gone.
 """
 
 import contextlib
@@ -45,11 +47,11 @@ class Cluster:
             list(threads.map(self._wait_until_it_sees_all, self.nodes))
 
     def _wait_until_it_sees_all(self, node: PrivateNode) -> None:
-        expected = {each.name for each in self.nodes}
+        everybody = sorted(each.name for each in self.nodes)
         deadline = time.monotonic() + _WHOLE
-        while (seen := set(json.loads(node.ctl("cluster_status", "--formatter", "json"))["running_nodes"])) != expected:
+        while (seen := _running(node)) != everybody:
             if time.monotonic() > deadline:
-                raise BrokerError(f"{node.name} sees {sorted(seen)} running after {_WHOLE:g} s, not {sorted(expected)}.")
+                raise BrokerError(f"{node.name} sees {seen} running after {_WHOLE:g} s, not {everybody}.")
 
 
 @contextlib.contextmanager
@@ -72,7 +74,7 @@ def launch_cluster(installation: Installation, count: int, config: NodeConfig = 
 
 @contextlib.contextmanager
 def _epmd(installation: Installation) -> Iterator[int]:
-    """Run an epmd that takes connections at the port that this yields. It belongs to no node, so that all may end."""
+    """Run an epmd; yields the port of 127.0.0.1 at which it takes connections."""
     port = free_port()
     environment = {**installation.environment, "ERL_EPMD_PORT": str(port), "ERL_EPMD_ADDRESS": "127.0.0.1"}
     epmd = get_warden().spawn(installation.enter(["epmd"]), env=environment, cwd="/")
@@ -92,6 +94,11 @@ def _takes_connections(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), _EPMD):
         return True
     return False
+
+
+def _running(node: PrivateNode) -> list[str]:
+    status = json.loads(node.ctl("cluster_status", "--formatter", "json"))
+    return sorted(status["running_nodes"])
 
 
 def _joining(config: NodeConfig, name: str, seed: str) -> NodeConfig:

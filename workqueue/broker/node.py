@@ -122,9 +122,7 @@ class PrivateNode(Broker):
         self._write("advanced.config", _advanced(config.advanced))
 
     @classmethod
-    def launch(
-        cls, installation: Installation, config: NodeConfig, identity: Identity | None = None
-    ) -> "PrivateNode":
+    def launch(cls, installation: Installation, config: NodeConfig, identity: Identity | None = None) -> "PrivateNode":
         """Start a node. Raises `StartFailed` with the end of its log."""
         node = cls(installation, config, identity or Identity())
         try:
