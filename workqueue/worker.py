@@ -256,5 +256,6 @@ class Worker:
 def _is_final(error: WorkqueueError) -> bool:
     """Whether an attempt to subscribe will end like this the next time, too. A node that is down will be back."""
     if isinstance(error, ChannelClosed):
-        return error.code in (403, 406) or (error.code == 404 and "is down or inaccessible" not in error.text)
+        # RabbitMQ also says 404 of a queue that there is: its node is down, or just stopping, or does not answer.
+        return error.code in (403, 406) or (error.code == 404 and error.text.startswith("NOT_FOUND - no queue "))
     return isinstance(error, AccessRefused)

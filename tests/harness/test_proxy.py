@@ -139,3 +139,16 @@ def test_a_relay_serves_again_after_a_cut_and_only_when_thawed():
             late.settimeout(5)
             served.sendall(b"welcome")
             assert late.recv(100) == b"welcome"
+
+
+def test_a_relay_can_lead_new_connections_elsewhere_and_leaves_those_that_there_are(client_and_proxy):
+    client, proxy = client_and_proxy
+
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+        proxy.turn_to(f"amqp://127.0.0.1:{elsewhere.getsockname()[1]}")
+        with socket.create_connection(("127.0.0.1", proxy.port)) as led, elsewhere.accept()[0] as peer:
+            led.sendall(b"other")
+            assert peer.recv(100) == b"other"
+
+    client.sendall(b"two")
+    assert client.recv(100) == b"two"

@@ -17,8 +17,8 @@ from pathlib import Path
 from workqueue.broker import _rootfs
 from workqueue.broker._apt import RELEASES
 from workqueue.broker.errors import SpecError, Unavailable
-from workqueue.broker.handle import DEFAULT_CONFIG, Broker, NodeConfig, Source
-from workqueue.broker.node import Installation, PrivateNode
+from workqueue.broker.handle import Source
+from workqueue.broker.node import Installation, InstalledSource
 from workqueue.broker.progress import Progress, silent
 
 DEFAULT = "trixie"
@@ -43,7 +43,7 @@ _SETTINGS_WITHOUT_PROC = {"vm_memory_calculation_strategy": "allocated"}
 _DEVICES = {"null": (1, 3), "zero": (1, 5), "random": (1, 8), "urandom": (1, 9)}
 
 
-class DebianSource(Source):
+class DebianSource(InstalledSource):
     """RabbitMQ as packaged in a Debian release."""
 
     def __init__(self, release: str) -> None:
@@ -54,15 +54,15 @@ class DebianSource(Source):
         """Fetch and unpack the release unless it is in the cache, and see that it can be entered."""
         _way_in(_rootfs.ensure(self.release, progress).path)
 
-    def start(self, config: NodeConfig = DEFAULT_CONFIG) -> Broker:
-        """Start a node of it."""
+    def installation(self) -> Installation:
+        """Return where it is unpacked; that is done first if need be."""
         root = _rootfs.ensure(self.release, silent)
         way_in = _way_in(root.path)
 
         def enter(argv: Sequence[str]) -> Sequence[str]:
             return [*way_in, *argv]
 
-        installation = Installation(
+        return Installation(
             spec=self.spec,
             provider="debian",
             server="/usr/lib/rabbitmq/bin/rabbitmq-server",
@@ -73,7 +73,6 @@ class DebianSource(Source):
             root=root.path,
             enter=enter,
         )
-        return PrivateNode.launch(installation, config)
 
 
 @functools.cache

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from workqueue.broker.errors import SpecError, Unavailable
-from workqueue.broker.handle import DEFAULT_CONFIG, Broker, NodeConfig, Source
-from workqueue.broker.node import Installation, PrivateNode
+from workqueue.broker.handle import Source
+from workqueue.broker.node import Installation, InstalledSource
 from workqueue.broker.progress import Progress, silent
 
 _SERVER = "rabbitmq-server"
@@ -25,23 +25,22 @@ _INSIDE = ("", "sbin", "bin", "usr/lib/rabbitmq/bin")
 _ERLANG_PLACES = ("/usr/lib/erlang/bin", "/opt/homebrew/bin", "/usr/local/bin")
 
 
-class LocalSource(Source):
+class LocalSource(InstalledSource):
     """A RabbitMQ that is installed on this machine."""
 
     def __init__(self, spec: str, scripts: Path) -> None:
         self.spec = spec
         self._scripts = scripts
 
-    def start(self, config: NodeConfig = DEFAULT_CONFIG) -> Broker:
-        """Start a node of it."""
-        installation = Installation(
+    def installation(self) -> Installation:
+        """Return where its start scripts are."""
+        return Installation(
             spec=self.spec,
             provider="local",
             server=str(self._scripts / _SERVER),
             ctl=str(self._scripts / "rabbitmqctl"),
             environment=_environment(),
         )
-        return PrivateNode.launch(installation, config)
 
 
 def available() -> tuple[bool, str]:

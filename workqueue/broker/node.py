@@ -1,5 +1,6 @@
 """A private RabbitMQ node: its own ports on loopback, credentials, cookie, epmd and data, all temporary."""
 
+import abc
 import contextlib
 import os
 import random
@@ -9,14 +10,15 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 import psutil
 
 from workqueue.broker._probe import NotReady, wait_until_ready
 from workqueue.broker.errors import BrokerError, CtlFailed, StartFailed
-from workqueue.broker.handle import About, Broker, Capability, NodeConfig
+from workqueue.broker.handle import DEFAULT_CONFIG, About, Broker, Capability, NodeConfig, Source
 from workqueue.warden import Child, get_warden
 
 _BOOT = 60.0  # seconds until it must be ready; an idle machine needs 2 to 4
@@ -34,11 +36,12 @@ _OPEN_FILES = 65536  # a container's unlimited makes the boot crawl
 _ERL_ARGS = "+sbwt none +sbwtdcpu none +sbwtdio none +S 2:2 -kernel inet_dist_use_interface {127,0,0,1}"
 _CTL_ERL_ARGS = "+sbwt none +sbwtdcpu none +sbwtdio none +S 1:1 -kernel inet_dist_use_interface {127,0,0,1}"
 
-# Erlang would start an epmd that leaves our session; this one stays.
 _START = f"""\
 [ "$(ulimit -n)" = unlimited ] || [ "$(ulimit -n)" -gt {_OPEN_FILES} ] && ulimit -n {_OPEN_FILES}
-epmd & exec "$0"
+exec "$0"
 """
+# Erlang would start an epmd that leaves our session; this one stays.
+_START_WITH_EPMD = f"epmd &\n{_START}"
 
 
 @dataclass(frozen=True)
@@ -65,19 +68,48 @@ class Installation:
         return "/" + str(path.relative_to(self.root))
 
 
+def _new_name() -> str:
+    return f"wq-{secrets.token_hex(4)}@localhost"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """By what other nodes and clients know a node. The nodes of a cluster share all but the name."""
+
+    name: str = field(default_factory=_new_name)
+    cookie: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
+    password: str = field(default_factory=lambda: secrets.token_urlsafe(16), repr=False)
+    epmd_port: int | None = None
+    """Where an epmd is that outlives the node; None for one of its own, which ends with it."""
+
+    def renamed(self) -> Self:
+        """Return the identity of another node of the same cluster."""
+        return replace(self, name=_new_name())
+
+
+class InstalledSource(Source):
+    """A source whose brokers are private nodes of an installation."""
+
+    @abc.abstractmethod
+    def installation(self) -> Installation:
+        """Return where it is installed."""
+
+    def start(self, config: NodeConfig = DEFAULT_CONFIG) -> Broker:
+        """Start a node of it."""
+        return PrivateNode.launch(self.installation(), config)
+
+
 class PrivateNode(Broker):
     """A node of ours. Made and started by `PrivateNode.launch`."""
 
-    def __init__(self, installation: Installation, config: NodeConfig) -> None:
+    def __init__(self, installation: Installation, config: NodeConfig, identity: Identity) -> None:
         self._installation = installation
         self._config = config
+        self._identity = identity
         chrooted = installation.root != Path("/")
         self._run = get_warden().directory("wq-", parent=installation.root / "tmp" if chrooted else None)
         self._log = self._run / "log"
         self._log.touch()
-        self._name = f"wq-{secrets.token_hex(4)}@localhost"
-        self._password = secrets.token_urlsafe(16)
-        self._port = 0
         self._environment: dict[str, str] = {}
         self._child: Child | None = None
         self._closed = False
@@ -85,17 +117,17 @@ class PrivateNode(Broker):
         self._settled = True
         self.spec = installation.spec
         self.capabilities = frozenset(Capability)
-        self._write("home/.erlang.cookie", secrets.token_hex(16)).chmod(0o400)
+        self._write("home/.erlang.cookie", identity.cookie).chmod(0o400)
         self._write("enabled_plugins", "[].\n")
         self._write("advanced.config", _advanced(config.advanced))
 
     @classmethod
-    def launch(cls, installation: Installation, config: NodeConfig) -> "PrivateNode":
+    def launch(cls, installation: Installation, config: NodeConfig, identity: Identity | None = None) -> "PrivateNode":
         """Start a node. Raises `StartFailed` with the end of its log."""
-        node = cls(installation, config)
+        node = cls(installation, config, identity or Identity())
         try:
             for attempt in range(1, _ATTEMPTS + 1):
-                node._listen_on(_free_port())
+                node._listen_on(free_port())
                 try:
                     node.start()
                 except StartFailed as error:
@@ -109,16 +141,27 @@ class PrivateNode(Broker):
             node.close()
             raise
 
+    @property
+    def name(self) -> str:
+        """Its Erlang node name."""
+        return self._identity.name
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its process is there."""
+        return self._child is not None and self._child.poll() is None
+
     def start(self) -> None:
         """Start it on the same port and data; returns when a handshake and a declared queue succeeded."""
-        if self._child is not None and self._child.poll() is None:
+        if self.is_running:
             return
         self._environment = self._make_environment()
         mark = self._started_at = self.mark()
         self._settled = False
+        script = _START_WITH_EPMD if self._identity.epmd_port is None else _START
         with self._log.open("ab") as log:
             child = self._child = get_warden().spawn(
-                self._installation.enter(["/bin/sh", "-c", _START, self._installation.server]),
+                self._installation.enter(["/bin/sh", "-c", script, self._installation.server]),
                 env=self._environment,
                 cwd="/",
                 stdout=log.fileno(),
@@ -186,7 +229,7 @@ class PrivateNode(Broker):
         }
         with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
             child = get_warden().spawn(
-                self._installation.enter([self._installation.ctl, "--quiet", "-n", self._name, *args]),
+                self._installation.enter([self._installation.ctl, "--quiet", "-n", self.name, *args]),
                 env=environment,
                 cwd="/",
                 stdout=output.fileno(),
@@ -221,13 +264,13 @@ class PrivateNode(Broker):
         get_warden().remove(self._run)
 
     def _listen_on(self, port: int) -> None:
-        self._port = port
-        self.url = f"amqp://wq:{self._password}@127.0.0.1:{port}/%2F"
+        password = self._identity.password
+        self.url = f"amqp://wq:{password}@127.0.0.1:{port}/%2F"
         self.safe_url = f"amqp://wq:***@127.0.0.1:{port}/%2F"
         settings = {
             "listeners.tcp.1": f"127.0.0.1:{port}",
             "default_user": "wq",
-            "default_pass": self._password,
+            "default_pass": password,
             **self._installation.settings,
             **self._config.settings,
         }
@@ -240,9 +283,9 @@ class PrivateNode(Broker):
             **self._installation.environment,
             "HOME": f"{run}/home",
             "LANG": "C.UTF-8",
-            "RABBITMQ_NODENAME": self._name,
-            "RABBITMQ_DIST_PORT": str(_free_port()),
-            "ERL_EPMD_PORT": str(_free_port()),
+            "RABBITMQ_NODENAME": self.name,
+            "RABBITMQ_DIST_PORT": str(free_port()),
+            "ERL_EPMD_PORT": str(self._identity.epmd_port or free_port()),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "RABBITMQ_CONF_ENV_FILE": "/dev/null",
             "RABBITMQ_CONFIG_FILE": f"{run}/rabbitmq.conf",
@@ -295,7 +338,8 @@ def _advanced(entries: Mapping[str, str]) -> str:
     return f"[{{rabbit, [{terms}]}}].\n"
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens at, and that is not given to outgoing connections."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         port = random.choice(_PORTS)  # noqa: S311 - no secret

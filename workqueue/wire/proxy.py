@@ -61,6 +61,11 @@ class Proxy:
         credentials, at, _ = parsed.netloc.rpartition("@")
         return parsed._replace(netloc=f"{credentials}{at}127.0.0.1:{self.port}").geturl()
 
+    def turn_to(self, url: str) -> None:
+        """Relay new connections to the broker of that URL, as a load balancer does when a node is gone."""
+        parsed = urllib.parse.urlsplit(url)
+        self._do(lambda: setattr(self, "_target", (parsed.hostname or "localhost", parsed.port or 5672)))
+
     @property
     def connections(self) -> int:
         """How many connections are being relayed (or held, when they fell silent)."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import threading
 import uuid
 
@@ -11,6 +12,8 @@ import pytest
 from workqueue import Producer, Queue, Worker
 from workqueue.guarantee.waiting import PATIENCE, claim
 from workqueue.wire.proxy import Proxy
+
+RETRIES = 100
 
 
 @pytest.fixture
@@ -172,6 +175,51 @@ def work():
             ends.callback(running.wait)
             ends.callback(running.worker.stop)
             return running
+
+        yield start
+
+
+class Sending:
+    """Sends one numbered task after the other, in a thread, until it is told to end; knows which are confirmed."""
+
+    def __init__(self, producer, queue):
+        self.confirmed = []
+        self.error = None
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=[producer, queue])
+        self._thread.start()
+
+    def _run(self, producer, queue):
+        try:
+            for number in itertools.count():
+                if self._ending.is_set():
+                    return
+                producer.send(queue, b"%d" % number, retry=RETRIES)
+                self.confirmed.append(b"%d" % number)
+        except Exception as error:  # noqa: BLE001 - it is for the test to look at
+            self.error = error
+
+    def goes_on(self):
+        """Wait until more is confirmed than there is now."""
+        count = len(self.confirmed)
+        claim("more is sent", lambda: self.error or len(self.confirmed) > count + 10)
+        assert self.error is None
+
+    def end(self):
+        self._ending.set()
+        self._thread.join(60)
+        return self.error
+
+
+@pytest.fixture
+def send():
+    """Starts to send through a producer; ended with the test."""
+    with contextlib.ExitStack() as ends:
+
+        def start(producer, queue):
+            sending = Sending(producer, queue)
+            ends.callback(sending.end)
+            return sending
 
         yield start
 

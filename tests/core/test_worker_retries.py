@@ -1,0 +1,39 @@
+"""Which refusals end a worker, and which it tries again after."""
+
+import pytest
+
+from workqueue.errors import AccessRefused, ChannelClosed, ConnectionFailed, ConnectionLost, ConsumerCancelled
+from workqueue.worker import _is_final
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "home node 'rabbit@a' of durable queue 'q' in vhost '/' is down or inaccessible",
+        "queue 'q' in vhost '/' process is stopped by supervisor",
+        "queue 'q' in vhost '/' has crashed and failed to restart",
+        "failed to perform operation on queue 'q' in vhost '/' due to timeout",
+        "failed to perform operation on queue 'q' in vhost '/': its master replica <1.2.3> may be stopping",
+        "queue 'no queue ' in vhost '/' process is stopped by supervisor",
+    ],
+)
+def test_a_queue_that_cannot_be_reached_now_is_tried_again(text):
+    assert not _is_final(ChannelClosed(404, f"NOT_FOUND - {text}"))
+
+
+@pytest.mark.parametrize("error", [ConnectionFailed("no"), ConnectionLost("no"), ConsumerCancelled("no")])
+def test_a_lost_connection_or_subscription_is_tried_again(error):
+    assert not _is_final(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        AccessRefused("no"),
+        ChannelClosed(403, "ACCESS_REFUSED - read access to queue 'q' in vhost '/' refused for user 'u'"),
+        ChannelClosed(404, "NOT_FOUND - no queue 'q' in vhost '/'"),
+        ChannelClosed(406, "PRECONDITION_FAILED - inequivalent arg 'durable'"),
+    ],
+)
+def test_what_waiting_does_not_mend_is_not(error):
+    assert _is_final(error)
