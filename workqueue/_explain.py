@@ -7,6 +7,8 @@ from workqueue import errors
 
 def explain_refusal(code: int, text: str) -> errors.ChannelClosed:
     """Why the broker closed a channel."""
+    if code == 404 and not text.startswith("NOT_FOUND - no queue "):  # but that it does not answer, say
+        return errors.QueueUnavailable(code, text)
     return (errors.TopologyMismatch.parse(text) if code == 406 else None) or errors.ChannelClosed(code, text)
 
 

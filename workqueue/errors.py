@@ -8,6 +8,7 @@
     │   └── AccessRefused           … because of the credentials or the virtual host
     ├── ConnectionLost              an open connection went away
     ├── ChannelClosed               the broker refused an operation
+    │   ├── QueueUnavailable        … because the node that has the queue is down
     │   └── TopologyMismatch        … because a queue exists with other properties
     ├── ConsumerCancelled           the broker ended the subscription
     ├── Closed                      used after close()
@@ -36,6 +37,7 @@ __all__ = [
     "NotSent",
     "OutcomeUnknown",
     "PublishError",
+    "QueueUnavailable",
     "Refused",
     "Reject",
     "ShutdownTimeout",
@@ -90,6 +92,12 @@ class ChannelClosed(WorkqueueError):
         super().__init__(f"the broker refused: {code} {text}")
         self.code = code
         self.text = text
+
+
+class QueueUnavailable(ChannelClosed):
+    """There is such a queue in the cluster, but the node that has it is down, or about to be. Trying again helps."""
+
+    hint = "Start the node, or use a quorum queue, which other nodes have, too."
 
 
 class TopologyMismatch(ChannelClosed):

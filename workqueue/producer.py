@@ -4,19 +4,25 @@ import itertools
 import threading
 import time
 import uuid
-from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Self
 
 from workqueue import _frames, errors
 from workqueue._backoff import Backoff
-from workqueue._confirms import ConfirmWindow, Publish, Settled
-from workqueue._io import PUBLISH_CHANNEL, Link
+from workqueue._confirms import Publish
+from workqueue._session import Session
 from workqueue._url import check_url, safe_url
-from workqueue.events import Blocked, Connected, Disconnected, Observer, Published, PublishFailed, Teller
+from workqueue.events import Observer, Teller
 from workqueue.queue import Queue
 
-PASSING = (errors.ConnectionFailed, errors.ConnectionLost, errors.Nacked, errors.NotSent, errors.OutcomeUnknown)
+PASSING = (
+    errors.ConnectionFailed,
+    errors.ConnectionLost,
+    errors.QueueUnavailable,
+    errors.Nacked,
+    errors.NotSent,
+    errors.OutcomeUnknown,
+)
 """What may be gone at the next attempt (unless it is AccessRefused)."""
 
 
@@ -31,8 +37,8 @@ class Producer:
       declaration of a queue.
     * ``observer``: is called with what happens; see :mod:`workqueue.events`.
 
-    It connects when first used, or by ``with``, which closes it at the end. Once a connection was lost, it
-    connects anew when next used. Raises InvalidURL.
+    It connects when first used, or by ``with``, which closes it at the end. Once a connection was lost, or the broker
+    has left a message without an answer, it connects anew when next used. Raises InvalidURL.
     """
 
     def __init__(
@@ -47,7 +53,8 @@ class Producer:
         self._tell = Teller(observer)
         self._ids = map(f"{uuid.uuid4().hex}-{{:x}}".format, itertools.count())
         self._connecting = threading.Lock()
-        self._session: _Session | None = None
+        self._session: Session | None = None
+        self._previous: Session | None = None
         self._closed = threading.Event()
 
     def __enter__(self) -> Self:
@@ -114,9 +121,11 @@ class Producer:
     def _close(self, timeout: float) -> None:
         self._closed.set()
         with self._connecting:
-            session = self._session
-        if session is not None:
-            session.close(timeout)
+            sessions = [self._previous, self._session]
+        until = time.monotonic() + timeout
+        for session in sessions:
+            if session is not None:
+                session.close(until)
 
     def _deliver(self, queue: Queue | str, body: bytes, message_id: str, properties: bytes, retry: int) -> None:
         backoff = Backoff()
@@ -147,13 +156,17 @@ class Producer:
         session.publish(publish, now=now)
         return publish.future
 
-    def _connected(self) -> "_Session":
+    def _connected(self) -> Session:
         with self._connecting:
             if self._closed.is_set():
                 raise errors.Closed("the producer was closed")
-            if self._session is None or self._session.link.failure is not None:
-                self._session = _Session(self._url, self._window, self._timeout, self._tell, self._closed.is_set)
-            return self._session
+            session = self._session
+            if session is None or session.stuck or session.link.failure is not None:
+                self._session = Session(self._url, self._window, self._timeout, self._tell, self._closed.is_set)
+                if session is not None:
+                    session.retire()
+                self._previous, session = session, self._session
+            return session
 
 
 class _Confirmation(Future[None]):
@@ -161,134 +174,3 @@ class _Confirmation(Future[None]):
 
     def cancel(self) -> bool:
         return False
-
-
-class _Session:
-    """One connection of a producer, from its opening to its loss, with every message that was given to it."""
-
-    def __init__(self, url: str, window: int, timeout: float, tell: Teller, abandoned: Callable[[], bool]) -> None:
-        self._timeout = timeout
-        self._tell = tell
-        self._window = ConfirmWindow(window)
-        self._declared: set[Queue] = set()
-        self._declaring = threading.Lock()
-        # Guards the window and all below. Futures are resolved outside it, since their callbacks may publish.
-        self._changed = threading.Condition(threading.Lock())
-        self._open = False
-        self._timing = False
-        self.link = Link(url, "workqueue producer", self._on_lost, self._on_blocked, abandoned)
-        try:
-            self.link.open()
-            self.link.publisher(self._on_return, self._on_confirm, self._on_open, self._on_refused)
-        except BaseException:
-            self.link.close()
-            raise
-        tell(Connected(self.link.safe_url, "producer"))
-
-    @property
-    def state(self) -> str:
-        if self.link.failure is not None:
-            return "disconnected"
-        connected = "connected" if self.link.blocked is None else f"blocked ({self.link.blocked})"
-        return f"{connected}, {len(self._window)} of {self._window.limit} unconfirmed"
-
-    def declare(self, queue: Queue) -> None:
-        if queue not in self._declared:
-            self.link.forbid_waiting_for_itself()
-            # Once, and not by every thread that comes first: RabbitMQ 4.0 may nack what is published meanwhile.
-            with self._declaring:
-                if queue not in self._declared:
-                    self.link.declare(queue, self._timeout)
-                    self._declared.add(queue)
-
-    def publish(self, publish: Publish, *, now: bool) -> None:
-        size = len(publish.body)
-        if (room := self.link.frame_max - _frames.HEADER_OVERHEAD) < len(publish.properties):
-            raise ValueError(f"its properties have {len(publish.properties)} bytes, and there is room for {room}")
-        with self._changed:
-            if not self._window.has_room(size):
-                self.link.forbid_waiting_for_itself()
-                self._changed.wait_for(lambda: self.link.failure or self._window.has_room(size), self._timeout)
-            # Noted before what is in the window is settled: what is reserved now will be.
-            if lost := self.link.failure:
-                raise errors.NotSent(f"not sent: {lost}", message_id=publish.message_id) from lost
-            if not self._window.has_room(size):
-                problem = f"not sent: no room in the window for {self._timeout:g} s; {self.state}"
-                raise errors.NotSent(problem, message_id=publish.message_id)
-            publish.started = time.monotonic()
-            publish.deadline = publish.started + self._timeout
-            first = self._window.reserve(publish)
-        if now:  # whoever waits for the answer should not wait for the I/O thread, too
-            self._flush()
-        elif first:  # one wake-up of the I/O thread for a burst of messages
-            self.link.call_soon(self._flush)
-
-    def close(self, timeout: float) -> None:
-        if not self.link.in_io_thread:
-            with self._changed:
-                self._changed.wait_for(lambda: self.link.failure or not len(self._window), timeout)
-        self.link.close()
-
-    def _flush(self) -> None:
-        with self.link.writing:  # what is taken first has to be sent first: the broker counts
-            with self._changed:
-                # What a broker in alarm does not read stays here: when its time is over, it was certainly not sent.
-                taken = self._window.take() if self._open and self.link.blocked is None else []
-            frames: list[bytes] = []
-            for each in taken:
-                frames += _frames.publish(PUBLISH_CHANNEL, each.queue, each.properties, each.body, self.link.frame_max)
-            self.link.write(frames)
-        if not self._timing:
-            self.link.call_soon(self._watch_deadlines)
-
-    # In the I/O thread:
-
-    def _watch_deadlines(self) -> None:
-        with self._changed:
-            deadline = None if self._timing else self._window.next_deadline()
-        if deadline is not None:
-            self._timing = True
-            self.link.call_later(max(0.0, deadline - time.monotonic()), self._on_deadline)
-
-    def _on_deadline(self) -> None:
-        self._timing = False
-        self._settle(lambda: self._window.expired(time.monotonic(), f"within {self._timeout:g} s; {self.state}"))
-        self._watch_deadlines()
-
-    def _on_open(self) -> None:
-        self._open = True
-        self._flush()
-
-    def _on_refused(self, code: int, text: str) -> None:
-        self._open = False
-        # Later: nothing may be sent now, and the callback of a future may wait for a thread that is about to.
-        self.link.call_soon(lambda: self._settle(lambda: self._window.channel_closed(code, text)))
-
-    def _on_blocked(self, reason: str | None) -> None:
-        self._tell(Blocked(reason, "producer"))
-        self._flush()
-
-    def _on_return(self, message_id: str | None, reason: str) -> None:
-        with self._changed:
-            self._window.returned(message_id, reason)
-
-    def _on_confirm(self, is_ack: bool, tag: int, multiple: bool) -> None:
-        self._settle(lambda: self._window.confirmed(tag, multiple=multiple, is_ack=is_ack))
-
-    def _on_lost(self, reason: errors.WorkqueueError) -> None:
-        self._settle(lambda: self._window.lost(str(reason)))
-        if not isinstance(reason, errors.Closed):
-            self._tell(Disconnected(reason, "producer"))
-
-    def _settle(self, settle: Callable[[], list[Settled]]) -> None:
-        with self._changed:
-            settled = settle()
-            self._changed.notify_all()
-        for publish, error in settled:
-            if error is None:
-                publish.future.set_result(None)
-                if self._tell:
-                    self._tell(Published(publish.queue, publish.message_id, time.monotonic() - publish.started))
-            else:
-                publish.future.set_exception(error)
-                self._tell(PublishFailed(publish.queue, publish.message_id, error))

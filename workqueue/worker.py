@@ -15,7 +15,7 @@ from workqueue._failures import Failures
 from workqueue._handlers import Handler, Handlers, tasks
 from workqueue._io import Link
 from workqueue._url import check_url, safe_url
-from workqueue.errors import AccessRefused, ChannelClosed, ConnectionLost, WorkqueueError
+from workqueue.errors import AccessRefused, ChannelClosed, ConnectionLost, QueueUnavailable, WorkqueueError
 from workqueue.events import Blocked, Connected, Disconnected, Draining, Health, Observer, Subscribed, Teller
 from workqueue.queue import Queue
 
@@ -255,7 +255,6 @@ class Worker:
 
 def _is_final(error: WorkqueueError) -> bool:
     """Whether an attempt to subscribe will end like this the next time, too. A node that is down will be back."""
-    if isinstance(error, ChannelClosed):
-        # RabbitMQ also says 404 of a queue that there is: its node is down, or just stopping, or does not answer.
-        return error.code in (403, 406) or (error.code == 404 and error.text.startswith("NOT_FOUND - no queue "))
+    if isinstance(error, ChannelClosed) and not isinstance(error, QueueUnavailable):
+        return error.code in (403, 404, 406)
     return isinstance(error, AccessRefused)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from workqueue.errors import AccessRefused, ChannelClosed, ConnectionFailed, ConnectionLost, ConsumerCancelled
+from workqueue._explain import explain_refusal
+from workqueue.errors import AccessRefused, ConnectionFailed, ConnectionLost, ConsumerCancelled, QueueUnavailable
 from workqueue.worker import _is_final
 
 
@@ -18,7 +19,11 @@ from workqueue.worker import _is_final
     ],
 )
 def test_a_queue_that_cannot_be_reached_now_is_tried_again(text):
-    assert not _is_final(ChannelClosed(404, f"NOT_FOUND - {text}"))
+    error = explain_refusal(404, f"NOT_FOUND - {text}")
+
+    assert isinstance(error, QueueUnavailable)
+    assert (error.code, error.text) == (404, f"NOT_FOUND - {text}")
+    assert not _is_final(error)
 
 
 @pytest.mark.parametrize("error", [ConnectionFailed("no"), ConnectionLost("no"), ConsumerCancelled("no")])
@@ -30,9 +35,9 @@ def test_a_lost_connection_or_subscription_is_tried_again(error):
     "error",
     [
         AccessRefused("no"),
-        ChannelClosed(403, "ACCESS_REFUSED - read access to queue 'q' in vhost '/' refused for user 'u'"),
-        ChannelClosed(404, "NOT_FOUND - no queue 'q' in vhost '/'"),
-        ChannelClosed(406, "PRECONDITION_FAILED - inequivalent arg 'durable'"),
+        explain_refusal(403, "ACCESS_REFUSED - read access to queue 'q' in vhost '/' refused for user 'u'"),
+        explain_refusal(404, "NOT_FOUND - no queue 'q' in vhost '/'"),
+        explain_refusal(406, "PRECONDITION_FAILED - inequivalent arg 'durable'"),
     ],
 )
 def test_what_waiting_does_not_mend_is_not(error):

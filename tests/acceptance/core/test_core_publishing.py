@@ -12,6 +12,7 @@ from workqueue.guarantee.waiting import PATIENCE, claim
 from workqueue.wire.frames import Command
 from workqueue.wire.liar import Liar, from_broker
 from workqueue.wire.proxy import Proxy
+from workqueue.wire.session import Side
 
 TIMEOUT = 0.5
 """Seconds that a confirmation may take here, where none comes."""
@@ -151,6 +152,93 @@ def test_behind_a_silent_wire_every_future_ends_in_time(url, wire, queue):
     assert time.monotonic() - began < 2 * TIMEOUT + SLACK
     wire.cut()
     producer.close()
+
+
+class NeverAnswersAgain(Liar):
+    """Withholds all confirmations from the first connection, once it has confirmed a message."""
+
+    def __init__(self):
+        super().__init__()
+        self._first = None
+
+    @from_broker(Basic.Ack)
+    def ack(self, channel, command):
+        if self._first is not channel.session:
+            self._first = self._first or channel.session
+            return [command]
+        self.lie()
+        return []
+
+
+def test_after_a_publish_without_an_answer_the_next_goes_by_another_connection(url, queue, aside):
+    # Given a producer whose channel is not answered any more, though its connection lasts,
+    events = []
+    with (
+        Proxy.to(url, NeverAnswersAgain()) as wire,
+        Producer(wire.through(url), confirm_timeout=TIMEOUT, observer=events.append) as producer,
+    ):
+        producer.send(queue, b"confirmed")
+        first = producer.send_async(queue, b"first")
+        with pytest.raises(OutcomeUnknown):
+            producer.send(queue, b"second")
+        assert isinstance(first.exception(PATIENCE), OutcomeUnknown)
+        claim("the producer tells", lambda: told(events, Disconnected))
+        assert "no answer within 0.5 s" in str(told(events, Disconnected)[0].reason)
+
+        # I expect what is sent next to be confirmed at once, and the old connection to be given up.
+        producer.send(queue, b"third")
+
+        claim("one connection is left", lambda: wire.connections == 1)
+    kinds = [type(event) for event in told(events, Connected | Disconnected)]
+    assert kinds == [Connected, Disconnected, Connected]
+    assert [taken.body for taken in aside.take(queue, 4)] == [b"confirmed", b"first", b"second", b"third"]
+
+
+class AnswersTooLate(Liar):
+    """Withholds what the first connection is confirmed after its first message, until another one is confirmed.
+
+    Then it lets the last of that pass.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._first = None
+        self._held = None
+
+    @from_broker(Basic.Ack)
+    def ack(self, channel, command):
+        if self._first is None:
+            self._first = channel
+        elif channel is self._first:
+            self._held = command.method.delivery_tag
+            return []
+        elif self._held is not None:
+            self.lie()
+            self._first.send(Side.CLIENT, Basic.Ack(self._held))
+            self._held = None
+        return [command]
+
+
+def test_what_is_under_way_on_the_old_connection_may_still_be_confirmed(url, new_queue):
+    # Given a message that has no answer, and another one, sent later by the same connection,
+    liar = AnswersTooLate()
+    queue = new_queue("classic")
+    with Proxy.to(url, liar) as wire, Producer(wire.through(url), confirm_timeout=6 * TIMEOUT) as producer:
+        producer.send(queue, b"confirmed")
+        began = time.monotonic()
+        early = producer.send_async(queue, b"early")
+        claim("half of its time is over", lambda: time.monotonic() - began > 3 * TIMEOUT)
+        late = producer.send_async(queue, b"late")
+        assert isinstance(early.exception(PATIENCE), OutcomeUnknown)
+
+        # When the next goes by another connection, and the old one has an answer after all,
+        assert not late.done()
+        producer.send(queue, b"next")
+
+        # I expect that to count.
+        assert late.exception(PATIENCE) is None
+        claim("one connection is left", lambda: wire.connections == 1)
+    assert liar.lies == 1
 
 
 def test_the_window_counts_bytes_too(url, wire, new_queue):

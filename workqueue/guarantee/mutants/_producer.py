@@ -6,8 +6,9 @@ from typing import Any
 from pika.channel import Channel
 
 from workqueue import _frames
+from workqueue._session import Session
 from workqueue.guarantee.mutants._mutant import Made, Method, Mutant, replace
-from workqueue.producer import Producer, _Session
+from workqueue.producer import Producer
 from workqueue.queue import Queue
 
 
@@ -27,7 +28,7 @@ def _no_confirm(made: Made) -> None:
         callback(None)  # as if the broker had been asked
 
     def around_flush(original: Method) -> Method:
-        def flush(session: _Session) -> None:
+        def flush(session: Session) -> None:
             made()
             original(session)
             session._on_confirm(True, 0, True)  # what is written counts as done
@@ -35,19 +36,19 @@ def _no_confirm(made: Made) -> None:
         return flush
 
     replace(Channel, "confirm_delivery", lambda _: confirm_delivery)
-    replace(_Session, "_flush", around_flush)
+    replace(Session, "_flush", around_flush)
 
 
 def _nack_taken_for_ack(made: Made) -> None:
     def around(original: Method) -> Method:
-        def on_confirm(session: _Session, is_ack: bool, tag: int, multiple: bool) -> None:
+        def on_confirm(session: Session, is_ack: bool, tag: int, multiple: bool) -> None:
             if not is_ack:
                 made()
             original(session, True, tag, multiple)
 
         return on_confirm
 
-    replace(_Session, "_on_confirm", around)
+    replace(Session, "_on_confirm", around)
 
 
 def _send_without_waiting(made: Made) -> None:
@@ -71,7 +72,7 @@ def _mandatory_off(made: Made) -> None:
 
 
 def _returns_ignored(made: Made) -> None:
-    replace(_Session, "_on_return", lambda _: lambda *_: made())
+    replace(Session, "_on_return", lambda _: lambda *_: made())
 
 
 def _text_as_ascii(made: Made) -> None:
@@ -121,11 +122,11 @@ def _never_retried(made: Made) -> None:
 
 
 def _close_without_waiting(made: Made) -> None:
-    def close(session: _Session, _: float) -> None:
+    def close(session: Session, _: float) -> None:
         made()
         session.link.close()
 
-    replace(_Session, "close", lambda _: close)
+    replace(Session, "close", lambda _: close)
 
 
 PRODUCERS = (
