@@ -58,7 +58,11 @@ def test_persistent_messages_survive_a_kill(queue, publish):
     source=DURABILITY,
     queue_types=["classic"],
     across="restart",
-    proved_by=[caught("persists-everything", "`bodies(queue.drain()) == ['persistent']")],
+    proved_by=[
+        caught("persists-everything", "`bodies(queue.drain()) == ['persistent']"),
+        caught("forgets-messages", "`bodies(queue.drain()) == ['persistent']"),
+        caught("forgets-the-first-queue", "the queue is gone"),
+    ],
 )
 def test_transient_messages_are_lost_from_a_classic_queue(queue, publish):
     publish("transient", persistent=False)
