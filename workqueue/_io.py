@@ -180,7 +180,7 @@ class Link:
         if self.in_io_thread:
             raise RuntimeError("this waits for the broker and cannot be called from a future's callback")
 
-    def call_soon(self, callback: Callable[[], object]) -> None:
+    def call_soon(self, callback: Callable[[], None]) -> None:
         """Have the I/O thread call it, in the order of the calls. Dropped if the link is lost."""
         with self._lock:
             if self.failure is None:
@@ -287,11 +287,11 @@ class Link:
 
     # From here on: in the I/O thread.
 
-    def call_later(self, seconds: float, callback: Callable[[], object]) -> None:
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
         """Call it in so many seconds, unless the link is lost by then."""
         self._loop.call_later(seconds, lambda: self._call(callback))
 
-    def _call(self, callback: Callable[[], object]) -> None:
+    def _call(self, callback: Callable[[], None]) -> None:
         if self.failure is None:
             callback()
 

@@ -115,14 +115,13 @@ class Session:
 
     def _on_deadline(self) -> None:
         self._timing = False
-        why = f"within {self._timeout:g} s; {self.state}"
-        late = self._settle(lambda: self._window.expired(time.monotonic(), why))
-        if late and self.link.blocked is None and not self.stuck:
+        with self._changed:
+            late = self._window.expired(time.monotonic(), f"within {self._timeout:g} s; {self.state}")
+        if late and self.link.blocked is None and not self.stuck:  # before anybody hears of it, who may try again
             self.stuck = True
-            lost = errors.ConnectionLost(
-                f"no answer within {self._timeout:g} s: what is sent next, is sent by another connection"
-            )
-            self._tell(Disconnected(lost, "producer"))
+            lost = f"no answer within {self._timeout:g} s: what is sent next, is sent by another connection"
+            self._tell(Disconnected(errors.ConnectionLost(lost), "producer"))
+        self._settle(lambda: late)
         self._watch_deadlines()
 
     def _on_open(self) -> None:
@@ -150,7 +149,7 @@ class Session:
         if not self.stuck and not isinstance(reason, errors.Closed):
             self._tell(Disconnected(reason, "producer"))
 
-    def _settle(self, settle: Callable[[], list[Settled]]) -> list[Settled]:
+    def _settle(self, settle: Callable[[], list[Settled]]) -> None:
         with self._changed:
             settled = settle()
             self._changed.notify_all()
@@ -164,4 +163,3 @@ class Session:
             else:
                 publish.future.set_exception(error)
                 self._tell(PublishFailed(publish.queue, publish.message_id, error))
-        return settled
