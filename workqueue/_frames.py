@@ -16,9 +16,6 @@ END = 0xCE
 FRAME_OVERHEAD = 8
 """Bytes of a frame beside its payload."""
 
-HEADER_OVERHEAD = FRAME_OVERHEAD + 12
-"""Bytes of a header frame beside the properties, which must fit into a single one."""
-
 frame = struct.Struct(">BHL")
 """How a frame begins: its type, its channel, and the size of its payload."""
 
@@ -32,6 +29,9 @@ _method = struct.Struct(">HH")
 _answer = struct.Struct(">HHQB")
 _header = struct.Struct(">HHQ")
 _settlement = struct.Struct(">BHLHHQBB")
+
+HEADER_OVERHEAD = FRAME_OVERHEAD + _header.size
+"""Bytes of a header frame beside the properties, which must fit into a single one."""
 
 
 def plain_properties(message_id: str, *, persistent: bool) -> bytes:
@@ -58,9 +58,7 @@ def _publish_method(channel: int, queue: str) -> bytes:
 
 def publish(channel: int, queue: str, properties: bytes, body: bytes, frame_max: int) -> list[bytes]:
     """A basic.publish to the default exchange, mandatory, with its content."""
-    header = frame.pack(HEADER, channel, HEADER_OVERHEAD - FRAME_OVERHEAD + len(properties)) + _header.pack(
-        _BASIC, 0, len(body)
-    )
+    header = frame.pack(HEADER, channel, _header.size + len(properties)) + _header.pack(_BASIC, 0, len(body))
     frames = [_publish_method(channel, queue), header, properties, _END]
     room = frame_max - FRAME_OVERHEAD
     for start in range(0, len(body), room):
