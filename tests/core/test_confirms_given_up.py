@@ -228,7 +228,10 @@ def test_a_channel_on_which_one_message_was_sent_is_closed_because_of_it():
     assert ids(window.take()) == ["w1"]
 
 
-@pytest.mark.parametrize(("code", "text"), [(541, "INTERNAL_ERROR"), (406, TOO_LARGE.format(99))])
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [(500, "from here on: the connection's"), (541, "INTERNAL_ERROR"), (406, TOO_LARGE.format(99))],
+)
 def test_unless_the_reason_is_not_the_message(code, text):
     window = a_window_with(1)
 
