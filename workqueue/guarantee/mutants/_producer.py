@@ -100,10 +100,11 @@ def _send_twice(made: Made) -> None:
 
 def _retry_under_a_new_id(made: Made) -> None:
     def around(original: Method) -> Method:
-        def publish(producer: Producer, queue: Queue | str, body: bytes, *_: Any) -> Any:
+        def publish(producer: Producer, queue: Queue | str, body: bytes, *_: Any, **how: bool) -> Any:
             made()
             message_id = uuid.uuid4().hex
-            return original(producer, queue, body, message_id, _frames.plain_properties(message_id, persistent=True))
+            properties = _frames.plain_properties(message_id, persistent=True)
+            return original(producer, queue, body, message_id, properties, **how)
 
         return publish
 
