@@ -1,7 +1,8 @@
 """The worker process of the specs, played by the project's own core: what `actor` tells, from a `workqueue.Worker`.
 
 Run as `actor` is. It cannot make the mistakes that `actor` can be told to make: automatic acknowledgement, and
-forgetting to acknowledge.
+forgetting to acknowledge. And it does not come back when its connection is lost, as the core would: where a spec looks
+at what a broker has after its restart, nobody is to take it. That the core comes back has specs of its own.
 """
 
 import json
@@ -17,8 +18,8 @@ from typing import Any
 from pika.channel import Channel
 
 from workqueue._consumer import Consumer
-from workqueue.errors import WorkqueueError
-from workqueue.events import Event, Subscribed
+from workqueue.errors import ConnectionLost, WorkqueueError
+from workqueue.events import Disconnected, Event, Subscribed
 from workqueue.guarantee.actor import URL_VARIABLE, Options, say
 from workqueue.message import Message
 from workqueue.worker import Worker
@@ -71,8 +72,12 @@ class Actor:
         say("done", task=task)
 
     def _hear(self, event: Event) -> None:
-        if isinstance(event, Subscribed):
-            say("consuming")
+        match event:
+            case Subscribed():
+                say("consuming")
+            case Disconnected(reason=ConnectionLost() as reason):
+                say("leaving", why=str(reason))
+                os._exit(1)
 
     def _channel(self) -> Channel:
         link: Any = self._worker._link
