@@ -57,6 +57,16 @@ def test_the_password_is_in_no_output_and_no_report(url, tmp_path):
     assert password not in run.stdout + run.stderr + report.read_text()
 
 
+def test_the_core_can_be_the_worker_under_test():
+    # Also across a restart, after which it would come back, and take what the spec is about.
+    slugs = ["durability.held-tasks-survive-restart", "acknowledgement.returned-on-worker-kill"]
+
+    run = verify("--worker", "core", *(option for slug in slugs for option in ("--only", slug)))
+
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "4 verdicts: 4 holds" in run.stdout
+
+
 def test_a_broker_that_is_not_restarted_by_its_command_is_unknown_not_broken(url):
     run = verify("--broker", url, "--broker-restart-command", "true", "--only", "durability.queue-survives-restart")
 
