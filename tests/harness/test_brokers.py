@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -250,21 +249,7 @@ class TestExternal:
         assert "forgotten" in names
 
 
-OWNER = """
-    import time
-    from workqueue.broker import resolve
-    from workqueue.warden import Warden
-    made = Warden.directory
-    def directory(*args, **options):
-        path = made(*args, **options)
-        print(path, flush=True)
-        return path
-    Warden.directory = directory
-    print("begun", flush=True)
-    broker = resolve({spec!r}).start()
-    print("started", flush=True)
-    time.sleep(1000)
-"""
+OWNER = Path(__file__).with_name("owner.py")
 WITHOUT_NAMESPACES = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
 
 
@@ -311,8 +296,8 @@ class TestNothingStaysBehind:
 
     @contextlib.contextmanager
     def owner(self, prefix: tuple[str, ...]) -> Iterator[subprocess.Popen[str]]:
-        code = textwrap.dedent(OWNER.format(spec=SPEC))
-        with subprocess.Popen([*prefix, sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as owner:
+        command = [*prefix, sys.executable, str(OWNER), SPEC, "node"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
             assert owner.stdout is not None
             assert owner.stdout.readline() == "begun\n"
             with ended(owner):

@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pika
@@ -117,27 +116,13 @@ def test_nothing_stays_of_one_that_does_not_start(installation):
     assert not names(family(os.getpid()) - before)
 
 
-OWNER = """
-    import time
-    from workqueue.broker import resolve
-    from workqueue.broker.cluster import launch_cluster
-    from workqueue.warden import Warden
-    made = Warden.directory
-    def directory(*args, **options):
-        path = made(*args, **options)
-        print(path, flush=True)
-        return path
-    Warden.directory = directory
-    with launch_cluster(resolve({spec!r}).installation(), 3) as cluster:
-        cluster.nodes[0].kill()
-        print("started", flush=True)
-        time.sleep(1000)
-"""
+OWNER = Path(__file__).with_name("owner.py")
 
 
 def test_nothing_stays_when_its_owner_is_killed(installation):
-    code = textwrap.dedent(OWNER.format(spec=SPEC))
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as owner:
+    command = [sys.executable, str(OWNER), SPEC, "cluster"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout.readline() == "begun\n"
         try:
             folders = [Path(line.strip()) for line in iter(owner.stdout.readline, "started\n")]
             processes = family(owner.pid)

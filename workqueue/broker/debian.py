@@ -18,7 +18,8 @@ from workqueue.broker import _rootfs
 from workqueue.broker._apt import RELEASES
 from workqueue.broker.errors import SpecError, Unavailable
 from workqueue.broker.handle import Source
-from workqueue.broker.node import Installation, InstalledSource
+from workqueue.broker.installation import Installation
+from workqueue.broker.node import InstalledSource
 from workqueue.broker.progress import Progress, silent
 
 DEFAULT = "trixie"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from workqueue.broker.errors import SpecError, Unavailable
 from workqueue.broker.handle import Source
-from workqueue.broker.node import Installation, InstalledSource
+from workqueue.broker.installation import Installation
+from workqueue.broker.node import InstalledSource
 from workqueue.broker.progress import Progress, silent
 
 _SERVER = "rabbitmq-server"
