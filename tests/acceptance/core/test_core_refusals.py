@@ -122,10 +122,12 @@ def test_refusals_while_others_send_cost_them_no_connection(url, queue, aside, s
         # When several threads send, and others get the channel closed over and over again,
         with concurrent.futures.ThreadPoolExecutor() as threads:
             senders = [threads.submit(send, thread) for thread in range(4)]
-            for _ in range(REFUSALS):
-                with pytest.raises(Refused):
-                    producer.send(queue, bytes(LIMIT + 1))
-            refusals_are_over.set()
+            try:
+                for _ in range(REFUSALS):
+                    with pytest.raises(Refused):
+                        producer.send(queue, bytes(LIMIT + 1))
+            finally:
+                refusals_are_over.set()  # else a failure would leave the threads, and this test, at work for ever
             outcomes = {body: error for sender in senders for body, error in sender.result(PATIENCE).items()}
 
         # I expect the connection to last, and whoever is not confirmed to be told that nobody can tell.
