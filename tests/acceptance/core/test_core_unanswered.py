@@ -1,0 +1,191 @@
+"""The core's producer where no answer comes: what is told then, how soon, and how it goes on."""
+
+import threading
+import time
+
+import pytest
+from pika.spec import Basic
+
+from workqueue import NotSent, OutcomeUnknown, Producer
+from workqueue.events import Connected, Disconnected
+from workqueue.guarantee.waiting import PATIENCE, claim
+from workqueue.wire.liar import Liar, from_broker
+from workqueue.wire.proxy import Proxy
+from workqueue.wire.session import Side
+
+TIMEOUT = 0.5
+"""Seconds that a confirmation may take here, where none comes."""
+
+SLACK = 2.0
+"""Seconds for a busy machine."""
+
+
+def outcomes(futures):
+    return [future.exception(PATIENCE) for future in futures]
+
+
+def told(events, kind):
+    return [event for event in events if isinstance(event, kind)]
+
+
+def test_behind_a_silent_wire_every_future_ends_in_time(url, wire, queue):
+    # Given a producer whose window is full of what the broker cannot confirm, because the wire is silent,
+    producer = Producer(wire.through(url), window=10, confirm_timeout=TIMEOUT)
+    producer.send(queue, b"confirmed")
+    assert wire.freeze() == 1
+    began = time.monotonic()
+    futures = [producer.send_async(queue, b"task") for _ in range(10)]
+    assert "10 of 10 unconfirmed" in repr(producer)
+
+    # When another message is sent,
+    with pytest.raises(NotSent, match="no room in the window"):
+        producer.send_async(queue, b"one too many")
+
+    # I expect it to be known as not sent, and of the others that nobody can tell, all of that in time.
+    for error in outcomes(futures):
+        assert isinstance(error, OutcomeUnknown)
+        assert f"not confirmed within {TIMEOUT:g} s" in str(error)
+    assert time.monotonic() - began < 2 * TIMEOUT + SLACK
+    wire.cut()
+    producer.close()
+
+
+class NeverAnswersAgain(Liar):
+    """Withholds all confirmations from the first connection, once it has confirmed a message."""
+
+    def __init__(self):
+        super().__init__()
+        self._first = None
+
+    @from_broker(Basic.Ack)
+    def ack(self, channel, command):
+        if self._first is not channel.session:
+            self._first = self._first or channel.session
+            return [command]
+        self.lie()
+        return []
+
+
+def test_after_a_publish_without_an_answer_the_next_goes_by_another_connection(url, queue, aside):
+    # Given a producer whose channel is not answered any more, though its connection lasts,
+    events = []
+    with (
+        Proxy.to(url, NeverAnswersAgain()) as wire,
+        Producer(wire.through(url), confirm_timeout=TIMEOUT, observer=events.append) as producer,
+    ):
+        producer.send(queue, b"confirmed")
+        first = producer.send_async(queue, b"first")
+        with pytest.raises(OutcomeUnknown):
+            producer.send(queue, b"second")
+        assert isinstance(first.exception(PATIENCE), OutcomeUnknown)
+
+        # I expect what is sent next to be confirmed at once, and the old connection to be given up.
+        producer.send(queue, b"third")
+
+        assert "no answer within 0.5 s" in str(told(events, Disconnected)[0].reason)
+        claim("one connection is left", lambda: wire.connections == 1)
+    kinds = [type(event) for event in told(events, Connected | Disconnected)]
+    assert kinds == [Connected, Disconnected, Connected]
+    assert [taken.body for taken in aside.take(queue, 4)] == [b"confirmed", b"first", b"second", b"third"]
+
+
+class AnswersTooLate(Liar):
+    """Withholds what the first connection is confirmed after its first message, until another one is confirmed.
+
+    Then it lets the last of that pass.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._first = None
+        self._held = None
+
+    @from_broker(Basic.Ack)
+    def ack(self, channel, command):
+        if self._first is None:
+            self._first = channel
+        elif channel is self._first:
+            self._held = command.method.delivery_tag
+            return []
+        elif self._held is not None:
+            self.lie()
+            self._first.send(Side.CLIENT, Basic.Ack(self._held))
+            self._held = None
+        return [command]
+
+
+def test_what_is_under_way_on_the_old_connection_may_still_be_confirmed(url, new_queue):
+    # Given a message that has no answer, and another one, sent later by the same connection,
+    liar = AnswersTooLate()
+    queue = new_queue("classic")
+    with Proxy.to(url, liar) as wire, Producer(wire.through(url), confirm_timeout=6 * TIMEOUT) as producer:
+        producer.send(queue, b"confirmed")
+        began = time.monotonic()
+        early = producer.send_async(queue, b"early")
+        claim("half of its time is over", lambda: time.monotonic() - began > 3 * TIMEOUT)
+        late = producer.send_async(queue, b"late")
+        assert isinstance(early.exception(PATIENCE), OutcomeUnknown)
+
+        # When the next goes by another connection, and the old one has an answer after all,
+        assert not late.done()
+        producer.send(queue, b"next")
+
+        # I expect that to count.
+        assert late.exception(PATIENCE) is None
+        claim("one connection is left", lambda: wire.connections == 1)
+    assert liar.lies == 1
+
+
+def test_the_window_counts_bytes_too(url, wire, new_queue):
+    queue = new_queue("classic")
+    producer = Producer(wire.through(url), confirm_timeout=TIMEOUT)
+    producer.send(queue, b"confirmed")
+    assert wire.freeze() == 1
+    for _ in range(16):
+        producer.send_async(queue, bytes(4 << 20))
+
+    with pytest.raises(NotSent, match="16 of 1000 unconfirmed"):
+        producer.send_async(queue, b"one byte too much")
+
+    wire.cut()
+    producer.close()
+
+
+def test_a_lost_connection_leaves_every_outstanding_outcome_unknown(url, wire, queue):
+    # Given messages that the broker cannot confirm, because the wire is silent,
+    producer = Producer(wire.through(url))
+    producer.send(queue, b"confirmed")
+    assert wire.freeze() == 1
+    futures = [producer.send_async(queue, b"task") for _ in range(10)]
+
+    # When the connection is lost,
+    assert wire.cut() == 1
+
+    # I expect each of them to say that nobody can tell.
+    assert {type(error) for error in outcomes(futures)} == {OutcomeUnknown}
+    assert "disconnected" in repr(producer)
+    producer.close()
+
+
+def test_what_is_sent_again_keeps_its_id_by_which_a_duplicate_can_be_noticed(url, wire, queue, aside):
+    # Given a message that the broker has, and whose confirmation is lost on the way,
+    events = []
+    producer = Producer(wire.through(url), observer=events.append)
+    producer.send(queue, b"first")
+    assert wire.lose_answers() == 1
+    sending = threading.Thread(target=producer.send, args=[queue, b"task"], kwargs={"message_id": "a", "retry": 50})
+    sending.start()
+    claim("the broker has the message", lambda: aside.ready(queue) == 2)
+
+    # When the connection is lost, and comes back later,
+    assert wire.cut() == 1
+    claim("the loss is noticed", lambda: told(events, Disconnected))
+    assert sending.is_alive()
+    wire.thaw()
+    sending.join(PATIENCE)
+
+    # I expect it to be sent again as what it was.
+    taken = aside.take(queue, 3)
+    assert [(each.body, each.properties.message_id) for each in taken[1:]] == [(b"task", "a")] * 2
+    assert len(told(events, Connected)) == 2
+    producer.close()
