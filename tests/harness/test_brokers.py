@@ -2,6 +2,7 @@
 
 import contextlib
 import ipaddress
+import itertools
 import os
 import re
 import shutil
@@ -306,7 +307,9 @@ class TestNothingStaysBehind:
 
 class TestCommandLine:
     def test_a_broker_in_the_foreground(self, node: Broker, tmp_path: Path) -> None:
-        environment = {**os.environ, "TMPDIR": str(tmp_path)}
+        temporary = tmp_path / ("long" * 25)  # longer than the path of a socket may be
+        temporary.mkdir()
+        environment = {**os.environ, "TMPDIR": str(temporary)}
         environment.pop("WORKQUEUE_URL", None)
 
         def workqueue(*args: str) -> subprocess.CompletedProcess[str]:
@@ -323,14 +326,13 @@ class TestCommandLine:
                 [sys.executable, "-m", "workqueue", "broker", "run", "--broker", SPEC],
                 env=environment,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
                 text=True,
             ) as keeper,
             ended(keeper),
         ):
             assert keeper.stdout is not None
-            lines = list(iter(keeper.stdout.readline, "CTRL+C ends it and removes its data.\n"))
-            url = next(line.strip() for line in lines if line.startswith("    amqp://"))
+            lines = itertools.takewhile(lambda line: not line.startswith("CTRL+C ends it"), keeper.stdout)
+            [url] = [line.strip() for line in lines if line.startswith("    amqp://")]
             publish(url, "task_queue", 2)
 
             shown = workqueue("queues")
@@ -340,14 +342,14 @@ class TestCommandLine:
             wrong = workqueue("broker", "ctl", "delete_queue", "nowhere")
             assert wrong.returncode == 64
             assert "not found" in wrong.stderr.lower()
-            [state] = tmp_path.glob("workqueue-broker-*/broker.json")
+            [state] = temporary.glob("workqueue-broker-*/broker.json")
             assert state.stat().st_mode & 0o777 == 0o600
 
             processes = family(keeper.pid)
             keeper.send_signal(signal.SIGTERM)
             assert keeper.wait(GRACE) == 0
             assert not alive(processes)
-            assert not list(tmp_path.iterdir())
+            assert not list(temporary.iterdir())
 
         assert workqueue("broker", "ctl", "status").returncode == 3
         assert "No `workqueue broker run` keeps a broker now." in workqueue("broker", "ctl", "status").stderr

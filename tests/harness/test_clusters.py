@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import takewhile
 from pathlib import Path
 
 import pika
@@ -124,7 +125,7 @@ def test_nothing_stays_when_its_owner_is_killed(installation):
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout.readline() == "begun\n"
         try:
-            folders = [Path(line.strip()) for line in iter(owner.stdout.readline, "started\n")]
+            folders = [Path(line.strip()) for line in takewhile(lambda line: line != "started\n", owner.stdout)]
             processes = family(owner.pid)
             assert names(processes).count("beam.smp") == 2
             assert names(processes).count("epmd") == 1

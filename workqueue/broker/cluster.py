@@ -16,10 +16,11 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+from workqueue.broker._ports import free_port
 from workqueue.broker.errors import BrokerError, StartFailed
 from workqueue.broker.handle import DEFAULT_CONFIG, NodeConfig
 from workqueue.broker.installation import Identity, Installation
-from workqueue.broker.node import PrivateNode, free_port
+from workqueue.broker.node import PrivateNode
 from workqueue.warden import get_warden
 
 _EPMD = 10.0  # seconds until an epmd takes connections, or is gone

@@ -3,9 +3,7 @@
 import abc
 import contextlib
 import os
-import random
 import signal
-import socket
 import tempfile
 import time
 from collections.abc import Mapping
@@ -13,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from workqueue.broker._ports import command_ports, free_port
 from workqueue.broker._probe import NotReady, wait_until_ready
 from workqueue.broker.errors import BrokerError, CtlFailed, StartFailed
 from workqueue.broker.handle import DEFAULT_CONFIG, About, Broker, Capability, NodeConfig, Source
@@ -26,8 +25,6 @@ _KILL = 10.0  # seconds until a killed process must be gone
 _CTL = 60.0  # seconds for one rabbitmqctl command
 _ATTEMPTS = 4  # of finding free ports
 _TAIL = 60  # lines of its log in an error
-# Below what systems give to outgoing connections, so that nobody takes a port while we restart.
-_PORTS = range(20000, 32000)
 _OPEN_FILES = 65536  # a container's unlimited makes the boot crawl
 
 # With these, an idle node does not compete for the CPU with the specs.
@@ -175,12 +172,11 @@ class PrivateNode(Broker):
     def ctl(self, *args: str) -> str:
         """Run `rabbitmqctl --quiet ARGS` and return what it printed. Raises `CtlFailed`."""
         self._wait_until_settled()
-        first_port = str(random.choice(_PORTS))  # noqa: S311 - no secret
-        last_port = str(int(first_port) + 20)
+        first_port, last_port = command_ports()
         environment = {
             **self._environment,
-            "RABBITMQ_CTL_DIST_PORT_MIN": first_port,
-            "RABBITMQ_CTL_DIST_PORT_MAX": last_port,
+            "RABBITMQ_CTL_DIST_PORT_MIN": str(first_port),
+            "RABBITMQ_CTL_DIST_PORT_MAX": str(last_port),
         }
         with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
             child = get_warden().spawn(
@@ -291,17 +287,6 @@ class PrivateNode(Broker):
 def _advanced(entries: Mapping[str, str]) -> str:
     terms = ", ".join(f"{{{key}, {value}}}" for key, value in entries.items())
     return f"[{{rabbit, [{terms}]}}].\n"
-
-
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens at, and that is not given to outgoing connections."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        port = random.choice(_PORTS)  # noqa: S311 - no secret
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise BrokerError(f"No free port was found between {_PORTS[0]} and {_PORTS[-1]} on 127.0.0.1.")
 
 
 def _read(fd: int) -> str:

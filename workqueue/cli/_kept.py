@@ -20,6 +20,7 @@ from workqueue.broker.handle import Broker
 from workqueue.warden import get_warden
 
 _TIMEOUT = 90.0  # seconds for one command; more than the keeper gives it
+_DESCRIPTORS = Path("/proc/self/fd")  # where the system has it
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Kept:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
                 client.settimeout(_TIMEOUT)
-                client.connect(str(self.folder / "ctl"))
+                with _address(self.folder) as address:
+                    client.connect(address)
                 client.sendall(json.dumps(args).encode())
                 client.shutdown(socket.SHUT_WR)
                 with client.makefile("rb") as stream:
@@ -60,8 +62,8 @@ def kept_brokers() -> list[Kept]:
                 continue  # anybody may make a folder of that name
             content = json.loads(file.read_text())
             kept = Kept(content["spec"], content["url"], content["safe_url"], file.parent)
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-                client.connect(str(kept.folder / "ctl"))  # else nobody keeps it any more
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client, _address(kept.folder) as address:
+                client.connect(address)  # else nobody keeps it any more
             found.append(kept)
     return found
 
@@ -79,18 +81,43 @@ def keep(broker: Broker) -> Iterator[None]:
                 with contextlib.suppress(BrokenPipeError):
                     self.wfile.write(json.dumps(_run(broker, args)).encode())
 
-    with _Server(str(folder / "ctl"), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True, name="ctl").start()
-        content = {"spec": broker.spec, "url": broker.url, "safe_url": broker.safe_url}
-        new = folder / "new"
-        new.touch(mode=0o600)
-        new.write_text(json.dumps(content))
-        new.rename(folder / "broker.json")
-        try:
-            yield
-        finally:
-            server.shutdown()
-            warden.remove(folder)
+    try:
+        with _serve(folder, Handler) as server:
+            threading.Thread(target=server.serve_forever, daemon=True, name="ctl").start()
+            content = {"spec": broker.spec, "url": broker.url, "safe_url": broker.safe_url}
+            new = folder / "new"
+            new.touch(mode=0o600)
+            new.write_text(json.dumps(content))
+            new.rename(folder / "broker.json")
+            try:
+                yield
+            finally:
+                server.shutdown()
+    finally:
+        warden.remove(folder)
+
+
+def _serve(folder: Path, handler: type[socketserver.BaseRequestHandler]) -> "_Server":
+    try:
+        with _address(folder) as address:
+            return _Server(address, handler)
+    except OSError as error:
+        raise BrokerError(
+            f"Other commands would reach the broker by a socket in {folder}, which cannot be made ({error}). "
+            "Set TMPDIR to a local folder with a short path."
+        ) from error
+
+
+@contextlib.contextmanager
+def _address(folder: Path) -> Iterator[str]:
+    """Give the address of the socket in `folder`, to bind or to connect to."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        # About a hundred characters is all that such a path may have; through the descriptor it is always short.
+        short = _DESCRIPTORS / str(descriptor)
+        yield str((short if short.exists() else folder) / "ctl")
+    finally:
+        os.close(descriptor)
 
 
 class _Server(socketserver.ThreadingUnixStreamServer):
@@ -107,7 +134,6 @@ def _run(broker: Broker, args: list[str]) -> dict[str, object]:
 
 
 def _prefix() -> str:
-    # In the temporary folder and not under the home: the path of a socket must be short.
     return f"workqueue-broker-{os.getuid()}-"
 
 

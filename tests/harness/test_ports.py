@@ -1,0 +1,45 @@
+"""Nodes that start at the same time, in one process or in several, are given different ports."""
+
+import socket
+import subprocess
+import sys
+
+from workqueue.broker._ports import command_ports, free_port
+
+MANY = 200
+"""So many that ports by chance alone would hardly all be different."""
+OTHER = f"""
+from workqueue.broker._ports import free_port
+print(*[free_port() for _ in range({MANY})], flush=True)
+input()
+"""
+
+
+def test_none_is_given_out_twice() -> None:
+    with subprocess.Popen([sys.executable, "-c", OTHER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        theirs = {int(port) for port in other.stdout.readline().split()}
+        ours = {free_port() for _ in range(MANY)}
+        other.communicate(b"\n")
+
+    assert len(theirs) == len(ours) == MANY
+    assert not theirs & ours
+
+
+def test_it_can_be_listened_at() -> None:
+    with socket.create_server(("127.0.0.1", free_port())):
+        pass
+
+
+def test_one_that_somebody_listens_at_is_not_given_out(monkeypatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = server.getsockname()[1]
+        monkeypatch.setattr("workqueue.broker._ports._NODES", range(taken, taken + 3))
+
+        assert free_port() != taken
+
+
+def test_commands_have_ports_of_their_own() -> None:
+    for _ in range(MANY):
+        first, last = command_ports()
+        assert 31000 <= first < last < 32000
