@@ -1,6 +1,7 @@
 """The project's own tests; the fixtures that they share with everybody's come from `workqueue.guarantee.plugin`."""
 
 import contextlib
+import os
 import signal
 
 pytest_plugins = ["pytester"]
@@ -9,6 +10,10 @@ pytest_plugins = ["pytester"]
 for number, action in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, action)
+
+# What commands print is compared as a pipe gets it, also where colours are wanted for the log of a pipeline.
+for name in ("FORCE_COLOR", "TTY_COMPATIBLE"):
+    os.environ.pop(name, None)
 
 with contextlib.suppress(ImportError):  # the guarantees need no Hypothesis
     from hypothesis import settings

@@ -13,7 +13,15 @@ import pika
 import psutil
 import pytest
 
+from workqueue.broker._ports import free_port
+
 PATIENCE = 20.0
+
+# What whoever runs the tests has set for commands of their own is not for those under test.
+_URLS = ("AMQP_URL", "RABBITMQ_URL", "CLOUDAMQP_URL")
+ENVIRONMENT = {
+    name: value for name, value in os.environ.items() if not name.startswith("WORKQUEUE_") and name not in _URLS
+}
 
 
 class Program:
@@ -27,14 +35,14 @@ class Program:
             stderr=subprocess.PIPE,
             text=True,
             cwd=cwd,
-            env=os.environ | {"WORKQUEUE_URL": url} | environment,
+            env=ENVIRONMENT | {"WORKQUEUE_URL": url} | environment,
         )
         self.lines = []
         self.error_lines = []
         self.came = threading.Condition()
         self.readers = [
-            threading.Thread(target=self._read, args=[self.process.stdout, self.lines]),
-            threading.Thread(target=self._read, args=[self.process.stderr, self.error_lines]),
+            threading.Thread(target=self._read, args=[self.process.stdout, self.lines], daemon=True),
+            threading.Thread(target=self._read, args=[self.process.stderr, self.error_lines], daemon=True),
         ]
         for reader in self.readers:
             reader.start()
@@ -74,8 +82,9 @@ class Program:
         if self.process.stdin is not None:
             self.process.stdin.close()
         self.exit_code()
-        self.process.stdout.close()
-        self.process.stderr.close()
+        for stream, reader in zip([self.process.stdout, self.process.stderr], self.readers, strict=True):
+            assert not reader.is_alive(), "somebody outlived the program, and has its output"  # close would hang
+            stream.close()
 
 
 @pytest.fixture
@@ -128,16 +137,15 @@ def _got(found):
 
 @pytest.fixture
 def port():
-    """A port that nobody listens at, and the one after it."""
+    """A port that nobody listens at, or is about to, and the one after it."""
     while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            number = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", number + 1))
-            except OSError:
-                continue
-            return number
+        number = free_port()
+        with socket.socket() as probe, socket.socket(type=socket.SOCK_DGRAM) as claim, contextlib.suppress(OSError):
+            claim.bind(("127.0.0.1", number + 1))
+            probe.bind(("127.0.0.1", number + 1))
+            probe.close()
+            yield number
+            return
 
 
 @pytest.fixture

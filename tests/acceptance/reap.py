@@ -63,7 +63,8 @@ def main():
         return any(needle in line for line in lines)
 
     landed = bool(wait_for(seen, 120)) and psutil.pid_exists(started.pid)
-    os.kill(started.pid, signal.Signals[number])
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(started.pid, signal.Signals[number])
     began = time.monotonic()
     wait_for(lambda: not command_lines() and not left(names), GRACE)
     result = {

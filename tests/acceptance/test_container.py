@@ -275,7 +275,8 @@ def wait_until_gone(engine: docker.DockerClient, label: str, *, for_good: float 
 def test_no_container_outlives_its_owner_killed(engine: docker.DockerClient, image: str) -> None:
     # Given a process with a broker in a container
     process, label = owner(image, "broker = resolve(sys.argv[1]).start(); print('up', flush=True); signal.pause()")
-    with process:
+    with process, contextlib.ExitStack() as ends:
+        ends.callback(process.kill)
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
         assert len(engine.containers.list(filters={"label": label})) == 1

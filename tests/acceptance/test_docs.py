@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import platformdirs
 import pytest
 
 from workqueue import Message, Reject
@@ -16,7 +17,13 @@ def python_blocks(name):
     return re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
 
 
-def test_the_examples_for_pytest_pass(pytester, request):
+@pytest.fixture
+def cache(monkeypatch):
+    """The cache of whoever runs the tests, also once pytester has put another folder in the place of their home."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(platformdirs.user_cache_path()))
+
+
+def test_the_examples_for_pytest_pass(cache, pytester, request):
     example, guarantee = python_blocks("docs/fixtures.md")
     pytester.makepyfile(test_example=example, test_guarantee=guarantee)
     # The broker that this run was told to use.

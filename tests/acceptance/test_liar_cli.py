@@ -118,14 +118,14 @@ def test_the_commands_own_exit_code_and_output_are_passed_on(url):
     assert "honest lied 0 times: it breaks nothing." in ended.stderr
 
 
-def test_nothing_is_left_of_a_liar_that_is_killed(url):
-    with subprocess.Popen(
+def test_nothing_is_left_of_a_liar_that_is_killed(url, started):
+    process = started(
         [*WORKQUEUE, "liar", "--broker", url, "honest", "--", "sh", "-c", "echo $$; exec sleep 600"],
         stdout=subprocess.PIPE,
         text=True,
-    ) as process:
-        command = psutil.Process(int(process.stdout.readline()))
-        process.send_signal(signal.SIGKILL)
+    )
+    command = psutil.Process(int(process.stdout.readline()))
+    process.send_signal(signal.SIGKILL)
 
     deadline = time.monotonic() + 10
     while command.is_running() and time.monotonic() < deadline:

@@ -13,10 +13,11 @@ from workqueue.guarantee.catalogue import specs_folder
 REAP = Path(__file__).with_name("reap.py")
 SPEC = "acknowledgement.no-timeouts"  # has workers, calls rabbitmqctl, and takes some seconds
 
-VERIFY = [sys.executable, "-m", "workqueue", "verify", "--only", SPEC, "--queue-type", "classic"]
-PYTEST = [sys.executable, "-m", "pytest", str(specs_folder()), f"--guarantee={SPEC}", "--queue-type=classic"]
-SOAK = [sys.executable, "-m", "workqueue", "soak", "--minutes", "1", "--queue-type", "classic"]
-RUN = [sys.executable, "-m", "workqueue", "broker", "run"]
+BROKER = "--broker=debian:trixie"  # whose node is a descendant of the command, as that of a container is not
+VERIFY = [sys.executable, "-m", "workqueue", "verify", BROKER, "--only", SPEC, "--queue-type", "classic"]
+PYTEST = [sys.executable, "-m", "pytest", str(specs_folder()), BROKER, f"--guarantee={SPEC}", "--queue-type=classic"]
+SOAK = [sys.executable, "-m", "workqueue", "soak", BROKER, "--minutes", "1", "--queue-type", "classic"]
+RUN = [sys.executable, "-m", "workqueue", "broker", "run", BROKER]
 
 
 def left_after(signal, needle, command, tmp_path):

@@ -158,9 +158,12 @@ def test_workers_that_ack_automatically_are_found(workqueue_broker):
 
 def test_ctrl_c_ends_the_faults_and_what_there_is_is_judged(workqueue_broker):
     run = soak(f"--broker={workqueue_broker.url}", "--queue-type=classic", "--minutes=10", "--seed=2")
+    ends = threading.Timer(2 * PATIENCE, run.kill)  # should it tell of no fault
+    ends.start()
     for line in run.stderr:
         if re.search(r" [1-9]\d* faults", line):
             break
+    ends.cancel()
     run.send_signal(signal.SIGINT)
 
     code, printed, _ = finished(run)

@@ -110,7 +110,7 @@ def test_bad_input_is_told_within_seconds(options, words):
     run = verify(*options)
 
     assert run.returncode == 3, run.stdout + run.stderr
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     told = " ".join(run.stderr.split())
     for word in words:
         assert word in told

@@ -75,8 +75,9 @@ def test_every_dot_is_a_second_of_work(stage, queue, publish):
         )
         seconds.append((done.at - received.at) / 0.2)
     stage.evidence.proof("worker", f"Hello... took {seconds[0]:.1f} s, Hello {seconds[1]:.1f} s")
-    assert 2.9 <= seconds[0] < 6
-    assert seconds[1] < 2.9
+    # As far as a busy machine lets us see when a line was printed.
+    assert 2.5 <= seconds[0] < 6
+    assert seconds[1] < 2.5
 
 
 @guarantee(

@@ -1,10 +1,13 @@
 """The acknowledgement timeout: whom it does not concern, and where it can be set."""
 
+import time
+
 from workqueue.guarantee.catalogue import guarantee
 from workqueue.guarantee.expectation import BrokenOn
 from workqueue.guarantee.proof import caught
 from workqueue.guarantee.sources import CONSUMERS, release_note, server_source
-from workqueue.guarantee.waiting import barrier, promised
+from workqueue.guarantee.verdict import Unknown
+from workqueue.guarantee.waiting import PATIENCE, barrier, promised
 
 TIMEOUT = CONSUMERS.section("acknowledgement-timeout")
 PER_QUEUE = CONSUMERS.section("per-queue-delivery-timeouts-using-an-optional-queue-argument")
@@ -60,7 +63,10 @@ def test_a_worker_that_acks_in_time_is_left_alone(stage, queue):
         late = late_elsewhere(stage)
 
         # Until the control, which began at the same time, has been given up for the lack of a single ack.
+        deadline = time.monotonic() + PATIENCE
         while late.is_open:
+            if time.monotonic() > deadline:
+                raise Unknown(f"a client that acks nothing was not given up within {PATIENCE:g} s")
             [task] = stage.publish(f"task {len(worker.received) + 1}", queue=queue)
             worker.receives(task)
             worker.ack(worker.received[-1])

@@ -100,12 +100,13 @@ class TestExternal:
                     connection.sendall(greeting)
                     connection.recv(100)
 
-            thread = threading.Thread(target=answer)
+            thread = threading.Thread(target=answer, daemon=True)
             thread.start()
             url = f"amqp://127.0.0.1:{server.getsockname()[1]}"
             with pytest.raises(errors.Unavailable):
                 resolve(url).prepare()
-            thread.join()
+            thread.join(10)
+            assert not thread.is_alive()
 
 
 class TestLocal:
@@ -132,6 +133,16 @@ class TestLocal:
         with pytest.raises(errors.StartFailed, match="eaddrinuse"):
             resolve(f"local:{tmp_path}").start()
         assert (tmp_path / "starts").read_text().count("x") == node._ATTEMPTS
+
+    def test_an_old_epmd_on_a_machine_without_ipv6_is_told_no_address(self, tmp_path: Path) -> None:
+        complaint = "epmd: failed to bind on ipaddr 127.0.0.1: Cannot assign requested address"
+        told = "at${ERL_EPMD_ADDRESS:+ $ERL_EPMD_ADDRESS}"
+        self.install(tmp_path, f"echo {told} >> {tmp_path}/starts; echo '{complaint}'; exit 1")
+        with pytest.raises(errors.StartFailed, match="failed to bind"):
+            resolve(f"local:{tmp_path}").start()
+        first, *others = (tmp_path / "starts").read_text().splitlines()
+        assert first == "at 127.0.0.1"
+        assert others == ["at"] * (node._ATTEMPTS - 1)
 
     def test_a_server_that_is_not_executable(self, tmp_path: Path) -> None:
         (tmp_path / "rabbitmq-server").touch(mode=0o600)
@@ -258,7 +269,9 @@ class TestCache:
         assert not (root.path / "half").exists()
         assert not list(root.path.parent.glob(".unpack-*"))
 
-    def test_a_run_killed_while_it_unpacks_leaves_nothing_to_trip_over(self, cache: Path, fetches: list[str]) -> None:
+    def test_a_run_killed_while_it_unpacks_leaves_nothing_to_trip_over(
+        self, cache: Path, fetches: list[str], started
+    ) -> None:
         code = f"""
             import time
             from pathlib import Path
@@ -277,12 +290,12 @@ class TestCache:
             _rootfs._unpack = unpack
             _rootfs.ensure("trixie", lambda message, fraction=None: None)
         """
-        with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True) as run:
-            assert run.stdout is not None
-            assert run.stdout.readline() == "unpacking\n"
-            [folder] = [path for path in (cache / "debian").iterdir() if path.is_dir()]
-            assert list(folder.glob(".unpack-*/*/half"))
-            run.kill()
+        run = started([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
+        assert run.stdout.readline() == "unpacking\n"
+        [folder] = [path for path in (cache / "debian").iterdir() if path.is_dir()]
+        assert list(folder.glob(".unpack-*/*/half"))
+        run.kill()
+        run.wait(10)
 
         assert _rootfs.ensure("trixie", nothing).path.is_dir()
         assert not list(folder.glob(".unpack-*"))

@@ -298,11 +298,10 @@ class TestNothingStaysBehind:
     @contextlib.contextmanager
     def owner(self, prefix: tuple[str, ...]) -> Iterator[subprocess.Popen[str]]:
         command = [*prefix, sys.executable, str(OWNER), SPEC, "node"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner, ended(owner):
             assert owner.stdout is not None
             assert owner.stdout.readline() == "begun\n"
-            with ended(owner):
-                yield owner
+            yield owner
 
 
 class TestCommandLine:

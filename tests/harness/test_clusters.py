@@ -120,18 +120,16 @@ def test_nothing_stays_of_one_that_does_not_start(installation):
 OWNER = Path(__file__).with_name("owner.py")
 
 
-def test_nothing_stays_when_its_owner_is_killed(installation):
-    command = [sys.executable, str(OWNER), SPEC, "cluster"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
-        assert owner.stdout.readline() == "begun\n"
-        try:
-            folders = [Path(line.strip()) for line in takewhile(lambda line: line != "started\n", owner.stdout)]
-            processes = family(owner.pid)
-            assert names(processes).count("beam.smp") == 2
-            assert names(processes).count("epmd") == 1
-            assert [folder.is_dir() for folder in folders] == [True] * 3
-        finally:
-            owner.kill()
+def test_nothing_stays_when_its_owner_is_killed(installation, started):
+    owner = started([sys.executable, str(OWNER), SPEC, "cluster"], stdout=subprocess.PIPE, text=True)
+    assert owner.stdout.readline() == "begun\n"
+    folders = [Path(line.strip()) for line in takewhile(lambda line: line != "started\n", owner.stdout)]
+    processes = family(owner.pid)
+    assert names(processes).count("beam.smp") == 2
+    assert names(processes).count("epmd") == 1
+    assert [folder.is_dir() for folder in folders] == [True] * 3
 
-        claim("all processes are gone", lambda: not names(processes))
-        claim("all folders are gone", lambda: not any(folder.exists() for folder in folders))
+    owner.kill()
+
+    claim("all processes are gone", lambda: not names(processes))
+    claim("all folders are gone", lambda: not any(folder.exists() for folder in folders))

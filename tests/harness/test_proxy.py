@@ -23,7 +23,7 @@ def echo():
                     got.append(data)
                     peer.sendall(data)
 
-        thread = threading.Thread(target=serve)
+        thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         yield listener.getsockname()[1], got
         thread.join(5)

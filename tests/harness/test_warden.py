@@ -9,6 +9,7 @@ import signal
 import socketserver
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -112,7 +113,7 @@ def test_nothing_is_left_when_the_client_is_killed(
 ) -> None:
     victim = client(moment + "\ntime.sleep(1000)")
     assert victim.hear() == "now"
-    assert len(marked(token)) >= 2  # the client and its warden
+    assert eventually(lambda: len(marked(token)) >= 2)  # the client and its warden
 
     victim.kill()
 
@@ -225,9 +226,8 @@ def test_the_next_warden_clears_up_after_a_killed_one(token: str, tmp_path: Path
     psutil.Process(killed.pid).kill()
     killed.close()
 
-    with Warden() as following:
-        following.directory("d-", tmp_path / "..")  # it answers once it has cleared up
-        assert list(tmp_path.iterdir()) == []
+    with Warden():  # or one of another run, if that starts at the same time
+        assert eventually(lambda: not list(tmp_path.iterdir()))
 
 
 def test_a_child_tells_how_it_ended(warden: Warden) -> None:
@@ -330,10 +330,13 @@ def test_containers_are_removed_by_their_label(tmp_path: Path, monkeypatch: pyte
     class Server(socketserver.ThreadingUnixStreamServer):
         daemon_threads = True
 
-    with Server(str(tmp_path / "engine"), Engine) as server:
-        thread = threading.Thread(target=server.serve_forever)
+    with (
+        tempfile.TemporaryDirectory(dir="/tmp") as folder,
+        Server(f"{folder}/engine", Engine) as server,
+    ):
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path / 'engine'}")
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{folder}/engine")
         with Warden() as warden:
             warden.own_containers("run=1")
         server.shutdown()

@@ -1,6 +1,7 @@
 """Making the container of a broker: where it listens, what is copied into it, how it starts again."""
 
 import contextlib
+import secrets
 import socket
 import sys
 import time
@@ -30,7 +31,6 @@ _OPEN_FILES = 4096  # an unlimited number makes Erlang boot for minutes; every k
 _ENVIRONMENT = {
     # The node on the container's loopback, so that only AMQP is to be had from outside. Not so its epmd: old
     # ones, told to use IPv4's loopback, insist on that of IPv6 too, which containers lack.
-    "RABBITMQ_NODENAME": "rabbit@localhost",
     "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
         "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}"
     ),
@@ -100,6 +100,8 @@ def launch(name: str, image: Image, settings: Mapping[str, str], advanced: Mappi
     """Start a container of the image `name` with that configuration. Raises `StartFailed`."""
     given = [entry.partition("=")[0] for entry in image.attrs.get("Config", {}).get("Env") or []]
     environment = _ENVIRONMENT | {key: "" for key in _DEFAULT_USER if key in given}
+    # A name of its own, by which its process can be told from others on the same machine.
+    environment["RABBITMQ_NODENAME"] = f"rabbit-{secrets.token_hex(4)}@localhost"
     for attempt in range(1, _PORT_ATTEMPTS + 1):
         port = _Port()
         wrapped = DockerContainer(name, env=dict(environment)).with_kwargs(

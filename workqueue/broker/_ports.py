@@ -13,7 +13,7 @@ from workqueue.broker.errors import BrokerError
 _NODES = range(20000, 31000)
 _COMMANDS = range(31000, 32000)
 _WIDTH = 20  # ports, of which a command takes the first that is free
-_CLAIMS = 256  # descriptors for them; how many starts ago a port was given out before it may be given out again
+_CLAIMS = 64  # descriptors for them; how many starts ago a port was given out before it may be given out again
 
 _claims: collections.deque[int] = collections.deque()
 

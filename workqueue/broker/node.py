@@ -19,13 +19,16 @@ from workqueue.broker.installation import Identity, Installation
 from workqueue.warden import Child, get_warden
 
 _BOOT = 60.0  # seconds until it must be ready; an idle machine needs 2 to 4
-_SETTLE = 3.0  # seconds for the boot to end after it serves; not told with another log level
+_SETTLE = 10.0  # seconds for the boot to end after it serves; not told with another log level
 _STOP = 60.0  # seconds for a graceful stop
 _KILL = 10.0  # seconds until a killed process must be gone
 _CTL = 60.0  # seconds for one rabbitmqctl command
 _ATTEMPTS = 4  # of finding free ports
 _TAIL = 60  # lines of its log in an error
 _OPEN_FILES = 65536  # a container's unlimited makes the boot crawl
+
+# What an old epmd (of Debian bullseye) complains of that was told the address of IPv4's loopback: it wants IPv6's, too.
+_NO_IPV6 = "failed to bind on ipaddr"
 
 # With these, an idle node does not compete for the CPU with the specs.
 _ERL_ARGS = "+sbwt none +sbwtdcpu none +sbwtdio none +S 2:2 -kernel inet_dist_use_interface {127,0,0,1}"
@@ -63,6 +66,7 @@ class PrivateNode(Broker):
         self._log = self._run / "log"
         self._log.touch()
         self._environment: dict[str, str] = {}
+        self._epmd_address = {"ERL_EPMD_ADDRESS": "127.0.0.1"}
         self._child: Child | None = None
         self._closed = False
         self._started_at = 0
@@ -83,8 +87,11 @@ class PrivateNode(Broker):
                 try:
                     node.start()
                 except StartFailed as error:
-                    # Somebody else took a port between our look and the node's.
-                    if attempt == _ATTEMPTS or "eaddrinuse" not in error.log:
+                    if attempt == _ATTEMPTS:
+                        raise
+                    if _NO_IPV6 in error.log:
+                        node._epmd_address = {}
+                    elif "eaddrinuse" not in error.log:  # somebody else took a port between our look and the node's
                         raise
                 else:
                     return node
@@ -237,7 +244,7 @@ class PrivateNode(Broker):
             "RABBITMQ_NODENAME": self.name,
             "RABBITMQ_DIST_PORT": str(free_port()),
             "ERL_EPMD_PORT": str(self._identity.epmd_port or free_port()),
-            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            **self._epmd_address,
             "RABBITMQ_CONF_ENV_FILE": "/dev/null",
             "RABBITMQ_CONFIG_FILE": f"{run}/rabbitmq.conf",
             "RABBITMQ_ADVANCED_CONFIG_FILE": f"{run}/advanced.config",

@@ -42,7 +42,7 @@ class Program:
         self._stdout, stdout = os.pipe()
         try:
             self._process = warden.spawn(
-                [sys.executable, *argv], env={**os.environ, **env}, stdin=stdin, stdout=stdout, stderr=stdout
+                [sys.executable, "-P", *argv], env={**_inherited(), **env}, stdin=stdin, stdout=stdout, stderr=stdout
             )
         finally:
             os.close(stdin)
@@ -140,3 +140,12 @@ class Program:
     def _keep(self, line: Line) -> None:
         with self._lock:
             self._lines.append(line)
+
+
+def _inherited() -> dict[str, str]:
+    """Our environment without what is meant for a user's own workers, such as the handler that they are to call."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("WORKQUEUE_") or name == "WORKQUEUE_PATIENCE"
+    }

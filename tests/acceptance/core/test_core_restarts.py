@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import time
 
 import pytest
 
@@ -55,8 +56,9 @@ def test_what_is_sent_while_the_broker_is_killed_is_confirmed_or_known_not_to_be
         producer.send(queue, b"first")
         killing = threading.Thread(target=mortal.kill)
         killing.start()
+        deadline = time.monotonic() + PATIENCE
         with contextlib.suppress(NotSent, ConnectionFailed):
-            while True:
+            while time.monotonic() < deadline:
                 futures.append(producer.send_async(queue, b"%d" % len(futures)))
         killing.join(PATIENCE)
         assert any(isinstance(event, Disconnected) for event in events)

@@ -106,7 +106,7 @@ def test_a_task_that_is_not_finished_in_time_comes_back(url, queue, aside, produ
 
     assert isinstance(error, ShutdownTimeout)
     assert "one task not finished within 0.3 s" in str(error)
-    assert 0.3 <= time.monotonic() - began < 2
+    assert 0.3 <= time.monotonic() - began < 5
     gate.open()
     claim("its settlement is dropped", lambda: [event.settled for event in worker.told(TaskEnded)] == [False])
     assert sorted(taken.body for taken in aside.take(queue, 2)) == [b"long", b"unstarted"]

@@ -65,7 +65,7 @@ class Member(abc.ABC):
     def start(self) -> None:
         """Start its process."""
         self._expected = False
-        argv = [sys.executable, "-m", self._program, json.dumps(self.options())]
+        argv = [sys.executable, "-P", "-m", self._program, json.dumps(self.options())]
         stdin, self._stdin = os.pipe()
         self._stdout, stdout = os.pipe()
         try:

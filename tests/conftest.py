@@ -1,0 +1,19 @@
+"""What all kinds of the project's tests share."""
+
+import contextlib
+import subprocess
+
+import pytest
+
+
+@pytest.fixture
+def started():
+    """Starts a process as Popen does. It is gone at the end of the test, also when that fails or hangs."""
+    with contextlib.ExitStack() as ends:
+
+        def start(*arguments, **options):
+            process = ends.enter_context(subprocess.Popen(*arguments, **options))
+            ends.callback(process.kill)  # before Popen's own end, which waits for it
+            return process
+
+        yield start
