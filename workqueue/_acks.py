@@ -7,12 +7,14 @@ class Settlements:
     """The settlements of one channel, whose delivery tags are 1, 2, 3 …"""
 
     def __init__(self) -> None:
-        self._up_to = 0  # all up to here are settled
-        self._beyond: set[int] = set()  # and these
+        self._last = 0  # the highest that is settled
+        self._open: set[int] = set()  # those below it that are not
 
     def settled(self, tag: int) -> None:
         """A delivery was settled otherwise than by an ack. The next ``ack`` takes it into account."""
-        self._beyond.add(tag)
+        self._open.update(range(self._last + 1, tag))
+        self._open.discard(tag)
+        self._last = max(self._last, tag)
 
     def ack(self, tags: Iterable[int]) -> list[tuple[int, bool]]:
         """The acks to send for these deliveries: each a tag, and whether it is for all up to that, too.
@@ -20,11 +22,10 @@ class Settlements:
         An ack for several is only sent if all that it covers are done: what another thread still works on is not.
         """
         fresh = sorted(tags)
-        self._beyond.update(fresh)
-        while self._up_to + 1 in self._beyond:
-            self._up_to += 1
-            self._beyond.remove(self._up_to)
-        covered = [tag for tag in fresh if tag <= self._up_to]
+        for tag in fresh:
+            self.settled(tag)
+        first_open = min(self._open, default=self._last + 1)
+        covered = [tag for tag in fresh if tag < first_open]
         acks = [(tag, False) for tag in fresh[len(covered) :]]
         if covered:
             acks.insert(0, (covered[-1], len(covered) > 1))

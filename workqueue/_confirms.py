@@ -59,16 +59,15 @@ class ConfirmWindow:
         return held < self.limit and (not held or self._bytes + size <= MAX_BYTES)
 
     def reserve(self, publish: Publish) -> bool:
-        """Give the message a place; return whether it is the first that waits to be sent.
+        """Give the message a place, of which there has to be one; return whether it is the first that waits to be sent.
 
-        Raises ValueError if there is no room, or its id is in use. That of a message that was given up is free.
+        Raises NotSent while its id is in use. That of a message that was given up is free.
         """
-        if not self.has_room(len(publish.body)):
-            raise ValueError(f"the window of {self.limit} is full")
         namesake = self._by_id.get(publish.message_id)
         if namesake is not None and not namesake.given_up:
             # The broker names a returned message by nothing else.
-            raise ValueError(f"a message with the id {publish.message_id!r} is on its way already")
+            problem = f"not sent: a message with the id {publish.message_id!r} is on its way already"
+            raise NotSent(problem, message_id=publish.message_id)
         self._by_id[publish.message_id] = publish
         self._bytes += len(publish.body)
         self._unsent.append(publish)
@@ -76,12 +75,13 @@ class ConfirmWindow:
 
     def take(self) -> list[Publish]:
         """The messages to write to the channel now, all of them, in this order."""
-        taken = list(self._unsent)
-        self._unsent.clear()
-        for publish in taken:
+        taken = []
+        while self._unsent:
+            publish = self._unsent[0]
             publish.returned = None  # if it was, that was a namesake
             self._last_tag += 1
             self._by_tag[self._last_tag] = publish
+            taken.append(self._unsent.popleft())  # last: whoever is interrupted may have one twice, but loses none
         return taken
 
     def returned(self, message_id: str | None, reason: str) -> None:
@@ -146,8 +146,10 @@ class ConfirmWindow:
 
     def lost(self, reason: str) -> list[Settled]:
         """The connection is gone. Settles everything: nobody can tell what became of what was sent."""
-        settled = self._settle(self._by_tag.values(), _each(OutcomeUnknown, f"not confirmed: {reason}"))
-        settled += self._settle(self._unsent, _each(NotSent, f"not sent: {reason}"))
+        sent = list(self._by_tag.values())
+        unsent = [publish for publish in self._unsent if publish not in sent[-1:]]  # if taking it was interrupted
+        settled = self._settle(sent, _each(OutcomeUnknown, f"not confirmed: {reason}"))
+        settled += self._settle(unsent, _each(NotSent, f"not sent: {reason}"))
         self._by_tag.clear()
         self._unsent.clear()
         return settled

@@ -4,7 +4,7 @@ import logging
 import uuid
 
 from workqueue._io import copy_properties
-from workqueue.errors import WorkqueueError
+from workqueue.errors import Refused, WorkqueueError
 from workqueue.events import Outcome
 from workqueue.message import FAILURES_HEADER, Message
 from workqueue.producer import Producer
@@ -57,7 +57,7 @@ class Failures:
             name = target.name if isinstance(target, Queue) else target
             self._producer._deliver(name, message.body, message_id, described, _RETRIES)
         except Exception as problem:  # also what odd headers, or the error's own repr, lead to: the worker goes on
-            passing = isinstance(problem, WorkqueueError)
+            passing = isinstance(problem, WorkqueueError) and not isinstance(problem, Refused)
             fate = "goes back uncounted" if passing else "cannot be copied and is rejected"
             logger.exception("task %s of queue %r %s", message.message_id, message.queue, fate)
             return None if passing else "rejected"

@@ -50,7 +50,7 @@ class Handlers:
         self._stopping = False
         self._finish_by: float | None = None
         self.settled_at = 0.0
-        """When something was settled last, once they are stopping (on the monotonic clock)."""
+        """When something was settled last (on the monotonic clock)."""
         self.unsettled = False
         """Whether a task could not be settled, once they are stopping."""
         names = (f"workqueue worker {number}" for number in range(1, count + 1))
@@ -87,12 +87,16 @@ class Handlers:
         """Wait for the tasks in hand. Raises ShutdownTimeout; the time runs from the first call on."""
         if self._finish_by is None:
             self._finish_by = time.monotonic() + timeout
-            for _ in self._threads:
-                self._inbox.put(None)
+            self.end()
         for thread in self._threads:
             thread.join(max(0.0, self._finish_by - time.monotonic()))
         if self._in_hand:
             raise ShutdownTimeout(f"{tasks(self.in_hand)} not finished within {timeout:g} s")
+
+    def end(self) -> None:
+        """Have the threads end once they have nothing to do."""
+        for _ in self._threads:
+            self._inbox.put(None)
 
     def _hand_back(self, unstarted: list[_Delivery]) -> None:
         for delivery in unstarted:
@@ -168,7 +172,7 @@ class Handlers:
             outcome, done = copied or "failed", copied not in (None, "rejected")
         if self._stopping:
             _cancel(consumer)
-            self.settled_at = time.monotonic()
+        self.settled_at = time.monotonic()
         settled = consumer.ack(tag) if done else consumer.reject(tag, requeue=outcome == "failed")
         return outcome, settled
 

@@ -7,6 +7,7 @@ the socket beside it. Because it does nothing else, heartbeats are answered howe
 import contextlib
 import functools
 import itertools
+import math
 import socket
 import struct
 import threading
@@ -167,11 +168,15 @@ class Link:
     def open(self) -> None:
         """Connect. Raises ConnectionFailed (AccessRefused, if the broker did not like the credentials)."""
         self._thread.start()
-        self._await(self._opened)
+        self._await(self._opened, math.inf)  # pika gives each address of the host its time, and then up
+
+    def give_up(self, reason: WorkqueueError) -> None:
+        """Begin to close it, as lost for this reason."""
+        self.call_soon(lambda: self._shut(reason))
 
     def close(self) -> None:
         """Close politely, else by force; wait until the I/O thread is gone."""
-        self.call_soon(lambda: self._shut(Closed("the connection was closed")))
+        self.give_up(Closed("the connection was closed"))
         if not self.in_io_thread and self._thread.ident is not None:
             self._thread.join(CLOSE_TIMEOUT * 2)
 
@@ -323,7 +328,8 @@ class Link:
         def opened(channel: Channel) -> None:
             def declared(_: object) -> None:
                 _resolve(answer, None)
-                channel.close()
+                if channel.is_open:  # and not closed meanwhile, with the connection
+                    channel.close()
 
             channel.queue_declare(name, durable=True, arguments=arguments, callback=declared)
 
@@ -357,7 +363,7 @@ class Link:
         with self._lock:
             if self.failure is not None:
                 return
-            self.failure = reason
+            self.failure, self.blocked = reason, None
             waiting = list(self._waiting)
         for answer in waiting:
             if not answer.done():
@@ -392,6 +398,7 @@ def copy_properties(properties: bytes, message_id: str, headers: Mapping[str, An
     described = _decoded(properties)
     described.message_id = message_id
     described.headers = {**(described.headers or {}), **headers}
+    described.headers.pop("CC", None)  # the queues named there have had theirs
     described.delivery_mode = 2
     described.user_id = None
     if not expires:

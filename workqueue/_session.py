@@ -20,8 +20,10 @@ class Session:
         self._window = ConfirmWindow(window)
         self._declared: set[Queue] = set()
         self._declaring = threading.Lock()
-        # Guards the window and all below. Futures are resolved outside it, since their callbacks may publish.
-        self._changed = threading.Condition(threading.Lock())
+        # Guards the window and all below. Futures are resolved outside it, since their callbacks may publish. Taken by
+        # itself and not by the condition, which a signal handler that raises can keep from releasing it.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._open = False
         self._timing = False
         self._retired = False
@@ -57,26 +59,37 @@ class Session:
 
     def publish(self, publish: Publish, *, now: bool) -> None:
         """Send a message, at once or with others; wait for room in the window first. Raises NotSent, ValueError."""
-        size = len(publish.body)
         if (room := self.link.frame_max - _frames.HEADER_OVERHEAD) < len(publish.properties):
             raise ValueError(f"its properties have {len(publish.properties)} bytes, and there is room for {room}")
-        with self._changed:
+        try:
+            first = self._reserve(publish)
+            if now:  # whoever waits for the answer should not wait for the I/O thread, too
+                self._flush()
+            elif first:  # one wake-up of the I/O thread for a burst of messages
+                self.link.call_soon(self._flush)
+        except (errors.NotSent, RuntimeError):
+            raise
+        except BaseException:  # such as KeyboardInterrupt: how far it came, and so what the broker counts, is not known
+            self.link.give_up(errors.ConnectionLost("interrupted while a message was being sent"))
+            raise
+
+    def _reserve(self, publish: Publish) -> bool:
+        size = len(publish.body)
+        with self._lock:
             if not self._window.has_room(size):
                 self.link.forbid_waiting_for_itself()
                 self._changed.wait_for(lambda: self.link.failure or self._window.has_room(size), self._timeout)
             # Noted before what is in the window is settled: what is reserved now will be.
-            if lost := self.link.failure:
-                raise errors.NotSent(f"not sent: {lost}", message_id=publish.message_id) from lost
-            if not self._window.has_room(size):
-                problem = f"not sent: no room in the window for {self._timeout:g} s; {self.state}"
-                raise errors.NotSent(problem, message_id=publish.message_id)
-            publish.started = time.monotonic()
-            publish.deadline = publish.started + self._timeout
-            first = self._window.reserve(publish)
-        if now:  # whoever waits for the answer should not wait for the I/O thread, too
-            self._flush()
-        elif first:  # one wake-up of the I/O thread for a burst of messages
-            self.link.call_soon(self._flush)
+            lost = self.link.failure
+            if not lost and self._window.has_room(size):
+                publish.started = time.monotonic()
+                publish.deadline = publish.started + self._timeout
+                return self._window.reserve(publish)
+            hopeless = self.link.blocked is None and self._window.next_deadline() is None  # all of it is given up
+        problem = str(lost) if lost else f"no room in the window for {self._timeout:g} s; {self.state}"
+        if hopeless and not lost:
+            self._stick()
+        raise errors.NotSent(f"not sent: {problem}", message_id=publish.message_id) from lost
 
     def retire(self) -> None:
         """Close it once all that it has is settled or given up. Whatever replaces it begins with an empty window."""
@@ -86,7 +99,7 @@ class Session:
     def close(self, until: float) -> None:
         """Wait so long, on the monotonic clock, for what is not settled; disconnect."""
         if not self.link.in_io_thread:
-            with self._changed:
+            with self._lock:
                 self._changed.wait_for(
                     lambda: self.link.failure or self._window.next_deadline() is None, until - time.monotonic()
                 )
@@ -94,7 +107,7 @@ class Session:
 
     def _flush(self) -> None:
         with self.link.writing:  # what is taken first has to be sent first: the broker counts
-            with self._changed:
+            with self._lock:
                 # What a broker in alarm does not read stays here: when its time is over, it was certainly not sent.
                 taken = self._window.take() if self._open and self.link.blocked is None else []
             frames: list[bytes] = []
@@ -104,10 +117,16 @@ class Session:
         if not self._timing:
             self.link.call_soon(self._watch_deadlines)
 
+    def _stick(self) -> None:
+        if not self.stuck:
+            self.stuck = True
+            lost = f"no answer within {self._timeout:g} s: what is sent next, is sent by another connection"
+            self._tell(Disconnected(errors.ConnectionLost(lost), "producer"))
+
     # In the I/O thread:
 
     def _watch_deadlines(self) -> None:
-        with self._changed:
+        with self._lock:
             deadline = None if self._timing else self._window.next_deadline()
         if deadline is not None:
             self._timing = True
@@ -115,12 +134,10 @@ class Session:
 
     def _on_deadline(self) -> None:
         self._timing = False
-        with self._changed:
+        with self._lock:
             late = self._window.expired(time.monotonic(), f"within {self._timeout:g} s; {self.state}")
-        if late and self.link.blocked is None and not self.stuck:  # before anybody hears of it, who may try again
-            self.stuck = True
-            lost = f"no answer within {self._timeout:g} s: what is sent next, is sent by another connection"
-            self._tell(Disconnected(errors.ConnectionLost(lost), "producer"))
+        if late and self.link.blocked is None:
+            self._stick()  # before anybody hears of it, who may try again
         self._settle(lambda: late)
         self._watch_deadlines()
 
@@ -138,7 +155,7 @@ class Session:
         self._flush()
 
     def _on_return(self, message_id: str | None, reason: str) -> None:
-        with self._changed:
+        with self._lock:
             self._window.returned(message_id, reason)
 
     def _on_confirm(self, is_ack: bool, tag: int, multiple: bool) -> None:
@@ -150,7 +167,7 @@ class Session:
             self._tell(Disconnected(reason, "producer"))
 
     def _settle(self, settle: Callable[[], list[Settled]]) -> None:
-        with self._changed:
+        with self._lock:
             settled = settle()
             self._changed.notify_all()
             if self._retired and self._window.next_deadline() is None:

@@ -1,10 +1,13 @@
 """Publishing: a send that returns was confirmed by the broker, and is in a queue."""
 
 import itertools
+import os
 import threading
 import time
 import uuid
+import weakref
 from concurrent.futures import Future
+from queue import SimpleQueue
 from typing import Self
 
 from workqueue import _frames, errors
@@ -13,7 +16,7 @@ from workqueue._confirms import Publish
 from workqueue._session import Session
 from workqueue._url import check_url, safe_url
 from workqueue.events import Observer, Teller
-from workqueue.queue import Queue
+from workqueue.queue import Queue, check_name
 
 PASSING = (
     errors.ConnectionFailed,
@@ -38,7 +41,8 @@ class Producer:
     * ``observer``: is called with what happens; see :mod:`workqueue.events`.
 
     It connects when first used, or by ``with``, which closes it at the end. Once a connection was lost, or the broker
-    has left a message without an answer, it connects anew when next used. Raises InvalidURL.
+    has left a message without an answer, it connects anew when next used. A forked process has connections, and ids of
+    messages, of its own. Raises InvalidURL.
     """
 
     def __init__(
@@ -51,11 +55,16 @@ class Producer:
         self._window = window
         self._timeout = confirm_timeout
         self._tell = Teller(observer)
+        self._closed = threading.Event()
+        self._begin()
+        _all.add(self)
+
+    def _begin(self) -> None:
+        """In a forked process once more: what its parent has is not to be touched."""
         self._ids = map(f"{uuid.uuid4().hex}-{{:x}}".format, itertools.count())
         self._connecting = threading.Lock()
         self._session: Session | None = None
-        self._previous: Session | None = None
-        self._closed = threading.Event()
+        self._retired: list[Session] = []  # that may have messages under way
 
     def __enter__(self) -> Self:
         self._connected()
@@ -109,7 +118,7 @@ class Producer:
         """
         message_id = message_id or next(self._ids)
         properties = _frames.plain_properties(message_id, persistent=persistent)
-        return self._publish(queue, body, message_id, properties, now=False)
+        return self._publish(queue, body, message_id, properties)
 
     def close(self) -> None:
         """Wait for outstanding confirmations, ``confirm_timeout`` seconds at most, then disconnect.
@@ -121,7 +130,7 @@ class Producer:
     def _close(self, timeout: float) -> None:
         self._closed.set()
         with self._connecting:
-            sessions = [self._previous, self._session]
+            sessions = [*self._retired, self._session]
         until = time.monotonic() + timeout
         for session in sessions:
             if session is not None:
@@ -133,7 +142,10 @@ class Producer:
             try:
                 if self._session is not None:
                     self._session.link.forbid_waiting_for_itself()
-                return self._publish(queue, body, message_id, properties, now=True).result()
+                # Not by the future: a signal handler that raises could keep locked what it waits by.
+                settled: SimpleQueue[Future[None]] = SimpleQueue()
+                self._publish(queue, body, message_id, properties, settled=settled)
+                return settled.get().result()
             except PASSING as error:
                 if backoff.attempts >= retry or isinstance(error, errors.AccessRefused):
                     raise
@@ -141,20 +153,27 @@ class Producer:
                     raise
 
     def _publish(
-        self, queue: Queue | str, body: bytes, message_id: str, properties: bytes, *, now: bool
+        self,
+        queue: Queue | str,
+        body: bytes,
+        message_id: str,
+        properties: bytes,
+        *,
+        settled: "SimpleQueue[Future[None]] | None" = None,
     ) -> Future[None]:
+        """Begin to send. With ``settled``, where the future is put when it is done, at once: somebody waits for it."""
         name = queue.name if isinstance(queue, Queue) else queue
-        # Here, since in the I/O thread it would end the connection, and the messages of others with it.
-        if len(name.encode()) > 255:
-            raise ValueError(f"a queue's name has at most 255 bytes: {name!r}")
+        check_name(name)
         if not isinstance(body, bytes):
             raise TypeError(f"a body is bytes, not {type(body).__name__}")
         session = self._connected()
         if isinstance(queue, Queue):
             session.declare(queue)
-        publish = Publish(name, message_id, properties, body, _Confirmation())
-        session.publish(publish, now=now)
-        return publish.future
+        confirmation = _Confirmation()
+        if settled is not None:
+            confirmation.add_done_callback(settled.put)
+        session.publish(Publish(name, message_id, properties, body, confirmation), now=settled is not None)
+        return confirmation
 
     def _connected(self) -> Session:
         with self._connecting:
@@ -165,8 +184,19 @@ class Producer:
                 self._session = Session(self._url, self._window, self._timeout, self._tell, self._closed.is_set)
                 if session is not None:
                     session.retire()
-                self._previous, session = session, self._session
+                    self._retired = [each for each in [*self._retired, session] if each.link.failure is None]
+                session = self._session
             return session
+
+
+def _forked() -> None:
+    for producer in _all:
+        producer._begin()
+
+
+_all: weakref.WeakSet[Producer] = weakref.WeakSet()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 class _Confirmation(Future[None]):

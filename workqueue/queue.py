@@ -8,6 +8,12 @@ QueueType = Literal["quorum", "classic"]
 Overflow = Literal["drop-head", "reject-publish"]
 
 
+def check_name(name: str) -> None:
+    """Raise ValueError if no queue can have this name. In the I/O thread, it would end the connection."""
+    if not 1 <= len(name.encode()) <= 255:
+        raise ValueError(f"a queue's name has 1 to 255 bytes, {name!r} has {len(name.encode())}")
+
+
 @dataclasses.dataclass(frozen=True)
 class Queue:
     """A durable queue. Producer and worker must ask for the same, else one of them gets a TopologyMismatch.
@@ -38,8 +44,7 @@ class Queue:
     extra: Mapping[str, object] = dataclasses.field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.name.encode()) <= 255:
-            raise ValueError(f"a queue's name has 1 to 255 bytes, {self.name!r} has {len(self.name.encode())}")
+        check_name(self.name)
         if self.type not in ("quorum", "classic"):
             raise ValueError(f"a queue's type is 'quorum' or 'classic', not {self.type!r}")
         if self.delivery_limit is not None and self.type != "quorum":

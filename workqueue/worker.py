@@ -17,7 +17,7 @@ from workqueue._io import Link
 from workqueue._url import check_url, safe_url
 from workqueue.errors import AccessRefused, ChannelClosed, ConnectionLost, QueueUnavailable, WorkqueueError
 from workqueue.events import Blocked, Connected, Disconnected, Draining, Health, Observer, Subscribed, Teller
-from workqueue.queue import Queue
+from workqueue.queue import Queue, check_name
 
 ACK_GRACE = 0.1
 """Seconds between the last settlement and the end of the channel.
@@ -83,6 +83,7 @@ class Worker:
         self._url = url
         self._queue = queue
         self._name = queue.name if isinstance(queue, Queue) else queue
+        check_name(self._name)
         self._prefetch = prefetch
         self._shutdown_timeout = shutdown_timeout
         self._tell = Teller(observer)
@@ -136,6 +137,7 @@ class Worker:
                 raise
             finally:
                 self._state = "stopped"
+                self._handlers.end()
                 self._failures.close()
 
     def stop(self) -> None:
@@ -209,7 +211,7 @@ class Worker:
             if subscribed_at is not None:
                 raise error
             return 0.0
-        if subscribed_at is None and _is_final(error):
+        if subscribed_at is None and _is_final(error, declares=isinstance(self._queue, Queue)):
             self._tell(Disconnected(error, "worker"))
             raise error
         self._handlers.drop_unstarted()
@@ -253,8 +255,9 @@ class Worker:
                 signal.signal(each, signal.SIG_DFL if handler is None else handler)
 
 
-def _is_final(error: WorkqueueError) -> bool:
+def _is_final(error: WorkqueueError, *, declares: bool) -> bool:
     """Whether an attempt to subscribe will end like this the next time, too. A node that is down will be back."""
     if isinstance(error, ChannelClosed) and not isinstance(error, QueueUnavailable):
-        return error.code in (403, 404, 406)
+        # A queue that was deleted just after it was declared is declared again.
+        return error.code in (403, 406) or (error.code == 404 and not declares)
     return isinstance(error, AccessRefused)

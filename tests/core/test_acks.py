@@ -85,4 +85,13 @@ def test_what_is_settled_is_not_kept_in_memory():
         settlements.settled(tag)
         settlements.ack([])
 
-        assert not settlements._beyond
+        assert not settlements._open
+
+
+def test_what_is_settled_while_one_takes_long_is_not_kept_in_memory_either():
+    settlements = Settlements()
+    for tag in range(2, 1000):
+        assert settlements.ack([tag]) == [(tag, False)]
+
+        assert settlements._open == {1}
+    assert settlements.ack([1, 1000]) == [(1000, True)]

@@ -96,11 +96,11 @@ def test_what_is_given_up_can_be_sent_again_under_its_id_once():
     window.reserve(a_publish("m1", deadline=2.0))
 
     assert len(window) == 2
-    with pytest.raises(ValueError, match="'m1' is on its way already"):
+    with pytest.raises(NotSent, match="'m1' is on its way already"):
         window.reserve(a_publish("m1"))
     window.take()
     assert window.confirmed(1, multiple=False, is_ack=True) == []
-    with pytest.raises(ValueError, match="'m1' is on its way already"):
+    with pytest.raises(NotSent, match="'m1' is on its way already"):
         window.reserve(a_publish("m1"))
     assert outcomes(window.confirmed(2, multiple=False, is_ack=True)) == [("m1", None)]
     window.reserve(a_publish("m1"))

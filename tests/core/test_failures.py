@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from workqueue import Message, Queue
+from workqueue import Message, Queue, Refused
 from workqueue._failures import Failures
 from workqueue._frames import plain_properties
 
@@ -26,6 +26,20 @@ def test_a_task_that_cannot_be_copied_is_for_the_broker_to_dead_letter(propertie
         assert failures.copy(Message(b"task", "q", "m1"), properties, error) == "rejected"
 
     assert "task m1 of queue 'q' cannot be copied and is rejected" in caplog.text
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_a_task_whose_copy_the_broker_will_never_have_is_for_it_to_dead_letter(attempts, monkeypatch):
+    failures = Failures("amqp://localhost", Queue("q", "classic", dead_letter="dead"), max_attempts=attempts)
+
+    def refuse(_queue, _body, message_id, *_):
+        raise Refused(403, "ACCESS_REFUSED - write access to exchange 'amq.default'", message_id=message_id)
+
+    monkeypatch.setattr(failures._producer, "_deliver", refuse)
+
+    assert (
+        failures.copy(Message(b"task", "q", "m1"), plain_properties("m1", persistent=True), ValueError()) == "rejected"
+    )
 
 
 def test_a_task_that_cannot_be_copied_now_goes_back(caplog):

@@ -18,7 +18,7 @@ def test_a_message_id_that_no_frame_can_hold_is_refused_before_anything_is_sent(
             send("task_queue", b"", message_id=message_id)
 
 
-@pytest.mark.parametrize("queue", ["x" * 256, "é" * 128, "\ud800"], ids=ascii)
+@pytest.mark.parametrize("queue", ["", "x" * 256, "é" * 128, "\ud800"], ids=ascii)
 def test_a_queues_name_that_no_frame_can_hold_is_refused_in_the_thread_that_sends(queue):
     """In the I/O thread, it would end the connection, and with it the messages of others."""
     for send in sends():

@@ -70,6 +70,8 @@ def test_a_producer_refuses_what_makes_no_sense(arguments):
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
+        ({"queue": ""}, "1 to 255 bytes"),
+        ({"queue": "é" * 128}, "has 256"),
         ({"prefetch": 0}, r"from 1 \(concurrency\) to 65535, not 0"),
         ({"prefetch": 65536}, r"from 1 \(concurrency\) to 65535, not 65536"),
         ({"concurrency": 4, "prefetch": 3}, r"from 4 \(concurrency\) to 65535, not 3"),

@@ -23,12 +23,12 @@ def test_a_queue_that_cannot_be_reached_now_is_tried_again(text):
 
     assert isinstance(error, QueueUnavailable)
     assert (error.code, error.text) == (404, f"NOT_FOUND - {text}")
-    assert not _is_final(error)
+    assert not _is_final(error, declares=False)
 
 
 @pytest.mark.parametrize("error", [ConnectionFailed("no"), ConnectionLost("no"), ConsumerCancelled("no")])
 def test_a_lost_connection_or_subscription_is_tried_again(error):
-    assert not _is_final(error)
+    assert not _is_final(error, declares=False)
 
 
 @pytest.mark.parametrize(
@@ -41,4 +41,8 @@ def test_a_lost_connection_or_subscription_is_tried_again(error):
     ],
 )
 def test_what_waiting_does_not_mend_is_not(error):
-    assert _is_final(error)
+    assert _is_final(error, declares=False)
+
+
+def test_a_queue_that_is_deleted_right_after_its_declaration_is_declared_again():
+    assert not _is_final(explain_refusal(404, "NOT_FOUND - no queue 'q' in vhost '/'"), declares=True)

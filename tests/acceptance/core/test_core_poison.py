@@ -1,13 +1,14 @@
 """Tasks that can never succeed, and tasks that fail: none blocks its queue, and none gets lost."""
 
 import struct
+import threading
 
 import pika
 import pytest
 
 from workqueue import Queue, Reject
-from workqueue.events import Disconnected, TaskEnded
-from workqueue.guarantee.waiting import claim
+from workqueue.events import Disconnected, Subscribed, TaskEnded
+from workqueue.guarantee.waiting import PATIENCE, claim
 
 FAILURES = "x-workqueue-failures"
 
@@ -232,3 +233,38 @@ def test_a_copy_whose_confirmation_is_lost_does_not_cost_the_task(url, wire, new
 
 def given_up(worker):
     return len([event for event in worker.told(TaskEnded) if event.outcome == "given up"])
+
+
+def test_twins_that_fail_at_once_are_both_tried_again(url, new_queue, aside, work):
+    # Given two tasks with the same id, as one that was sent again after an unknown outcome has,
+    queue = new_queue("classic")
+    together = threading.Barrier(2)
+
+    def handle(message):
+        if message.failures == 0:
+            together.wait(PATIENCE)  # both fail at the same moment
+            raise ValueError("not yet")
+
+    worker = work(url, queue, handle, concurrency=2)
+    worker.until(Subscribed)
+    for _ in range(2):
+        aside.publish(queue, b"twin", pika.BasicProperties(message_id="twin", delivery_mode=2))
+
+    # I expect both to go back as failed, and both to be done in the end.
+    claim("all four are ended", lambda: len(worker.told(TaskEnded)) == 4)
+    assert sorted(event.outcome for event in worker.told(TaskEnded)) == ["done", "done", "failed", "failed"]
+    assert worker.stop() is None
+    assert aside.ready(queue.dead_letter) == 0
+
+
+def test_a_copy_goes_to_its_queue_alone(url, new_queue, aside, producer, work):
+    queue, other = new_queue("classic"), new_queue("classic")
+    producer.declare(other)
+    worker = work(url, queue, lambda message: 1 / message.failures)
+    worker.until(Subscribed)
+
+    aside.publish(queue, b"task", pika.BasicProperties(headers={"CC": [other.name]}, delivery_mode=2))
+
+    claim("it is done", lambda: [event.outcome for event in worker.told(TaskEnded)] == ["failed", "done"])
+    assert worker.stop() is None
+    assert [taken.body for taken in aside.take(other, 1)] == [b"task"]

@@ -4,7 +4,10 @@ import socket
 import threading
 import time
 
-from workqueue import ConnectionLost, Worker
+import pytest
+
+from workqueue import ConnectionFailed, ConnectionLost, Producer, Worker
+from workqueue._io import Link
 from workqueue.events import Connected, Disconnected, Dropped, Subscribed, TaskEnded
 from workqueue.guarantee.waiting import PATIENCE, claim
 
@@ -171,3 +174,26 @@ def test_a_worker_may_be_stopped_while_it_connects():
 
     assert time.monotonic() - began < 5
     assert "stopped" in repr(worker)
+
+
+def test_an_attempt_to_connect_has_the_time_that_the_url_gives_it(monkeypatch):
+    monkeypatch.setattr(Link._await, "__defaults__", (0.2,))  # seconds that an answer may take otherwise
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        producer = Producer(f"amqp://127.0.0.1:{deaf.getsockname()[1]}?stack_timeout=1.5")
+
+        with pytest.raises(ConnectionFailed, match="does not speak AMQP in time"):
+            producer.send("task_queue", b"task")
+
+
+def working():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("workqueue worker")]
+
+
+def test_no_thread_outlives_a_worker_that_was_never_connected():
+    before = working()
+    worker = Worker("amqp://127.0.0.1:1", "task_queue", print, concurrency=3)
+    worker.stop()
+
+    worker.run()
+
+    claim("its threads have ended", lambda: working() == before)

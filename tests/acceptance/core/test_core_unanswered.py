@@ -4,7 +4,8 @@ import threading
 import time
 
 import pytest
-from pika.spec import Basic
+from pika.frame import Method
+from pika.spec import Basic, Connection
 
 from workqueue import NotSent, OutcomeUnknown, Producer
 from workqueue.events import Connected, Disconnected
@@ -134,6 +135,30 @@ def test_what_is_under_way_on_the_old_connection_may_still_be_confirmed(url, new
         assert late.exception(PATIENCE) is None
         claim("one connection is left", lambda: wire.connections == 1)
     assert liar.lies == 1
+
+
+def test_a_window_full_of_what_was_given_up_during_an_alarm_is_left_behind(url, queue, aside):
+    # Given a producer whose only place is held by a message that nobody will answer for, and that was given up when
+    # there seemed to be a reason for that,
+    with (
+        Proxy.to(url, NeverAnswersAgain()) as wire,
+        Producer(wire.through(url), window=1, confirm_timeout=TIMEOUT) as producer,
+    ):
+        producer.send(queue, b"confirmed")
+        held = producer.send_async(queue, b"held")
+        link = producer._session.link
+        link.call_soon(lambda: link._on_blocked(None, Method(0, Connection.Blocked("low on memory"))))
+        assert isinstance(held.exception(PATIENCE), OutcomeUnknown)
+        assert producer.blocked == "low on memory"
+        link.call_soon(lambda: link._on_blocked(None, Method(0, Connection.Unblocked())))
+
+        # I expect the first that finds no room to be told so, and the next to go by another connection.
+        with pytest.raises(NotSent, match="no room in the window"):
+            producer.send(queue, b"no room")
+        producer.send(queue, b"next")
+
+        claim("one connection is left", lambda: wire.connections == 1)
+    assert [taken.body for taken in aside.take(queue, 3)] == [b"confirmed", b"held", b"next"]
 
 
 def test_the_window_counts_bytes_too(url, wire, new_queue):

@@ -1,0 +1,71 @@
+"""A producer whose thread is interrupted, as Ctrl+C does, and one whose process forks."""
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+INTERRUPTED = Path(__file__).with_name("interrupted.py")
+
+
+def run(*command):
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def ids(taken):
+    return {each.properties.message_id for each in taken}
+
+
+@pytest.mark.parametrize("how", ["send", "send_async"])
+def test_an_interrupt_leaves_a_producer_that_goes_on_and_confirms_nothing_false(how, url, new_queue, aside):
+    queue = new_queue("classic")
+    aside_queue(aside, queue)
+
+    told = run(str(INTERRUPTED), url, queue.name, how, "150")
+
+    assert told["open"] == 0, "every future ends"
+    assert told["longest"] < 5, "what is sent after an interrupt is confirmed as ever"
+    assert told["closing"] < 5
+    assert len(told["sent"]) > 100
+    there = ids(aside.take(queue, aside.ready(queue)))
+    assert set(told["sent"]) <= there, "what was confirmed is there"
+
+
+def aside_queue(aside, queue):
+    with aside.channel() as channel:
+        channel.queue_declare(queue.name, durable=True, arguments=queue.arguments())
+
+
+@pytest.mark.parametrize("before", ["", "producer.send(queue, b'parent 1')"], ids=["not connected", "connected"])
+def test_a_forked_process_sends_by_a_connection_of_its_own_and_under_other_ids(before, url, new_queue, aside):
+    queue = new_queue("classic")
+    aside_queue(aside, queue)
+    script = f"""
+        import json, os, sys, warnings
+        from workqueue import Producer
+        warnings.simplefilter("ignore", DeprecationWarning)  # of a fork while there are threads
+        url, queue = sys.argv[1:]
+        producer = Producer(url, confirm_timeout=10)
+        {before or "pass"}
+        child = os.fork()
+        who = "parent" if child else "child"
+        for number in range(2, 12):
+            producer.send(queue, f"{{who}} {{number}}".encode())
+        producer.close()
+        if child:
+            print(json.dumps(os.waitpid(child, 0)[1]))
+        else:
+            os._exit(0)
+    """
+
+    assert run("-c", textwrap.dedent(script), url, queue.name) == 0
+
+    taken = aside.take(queue, 21 if before else 20)
+    assert len(ids(taken)) == len(taken)
+    bodies = {each.body for each in taken}
+    assert {b"%s %d" % (who, number) for who in (b"parent", b"child") for number in range(2, 12)} <= bodies
