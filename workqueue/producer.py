@@ -28,6 +28,8 @@ PASSING = (
 )
 """What may be gone at the next attempt (unless it is AccessRefused)."""
 
+_Futures = SimpleQueue[Future[None]]
+
 
 class Producer:
     """Publishes messages, every one confirmed. May be used by several threads at once.
@@ -143,7 +145,7 @@ class Producer:
                 if self._session is not None:
                     self._session.link.forbid_waiting_for_itself()
                 # Not by the future: a signal handler that raises could keep locked what it waits by.
-                settled: SimpleQueue[Future[None]] = SimpleQueue()
+                settled: _Futures = SimpleQueue()
                 self._publish(queue, body, message_id, properties, settled=settled)
                 return settled.get().result()
             except PASSING as error:
@@ -153,13 +155,7 @@ class Producer:
                     raise
 
     def _publish(
-        self,
-        queue: Queue | str,
-        body: bytes,
-        message_id: str,
-        properties: bytes,
-        *,
-        settled: "SimpleQueue[Future[None]] | None" = None,
+        self, queue: Queue | str, body: bytes, message_id: str, properties: bytes, *, settled: _Futures | None = None
     ) -> Future[None]:
         """Begin to send. With ``settled``, where the future is put when it is done, at once: somebody waits for it."""
         name = queue.name if isinstance(queue, Queue) else queue
