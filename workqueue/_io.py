@@ -8,6 +8,7 @@ import contextlib
 import functools
 import itertools
 import math
+import queue as queues
 import socket
 import struct
 import threading
@@ -282,10 +283,12 @@ class Link:
         return self.ask(start)
 
     def _await(self, answer: Future[T], timeout: float = ANSWER_TIMEOUT) -> T:
+        answered: queues.SimpleQueue[Future[T]] = queues.SimpleQueue()  # as in Producer.send
+        answer.add_done_callback(answered.put)
         deadline = time.monotonic() + timeout
         while (left := deadline - time.monotonic()) > 0:
-            with contextlib.suppress(TimeoutError):
-                return answer.result(min(left, _POLL))
+            with contextlib.suppress(queues.Empty):
+                return answered.get(timeout=min(left, _POLL)).result()
             if self._abandoned():
                 raise Closed("stopped before the broker answered")
         raise ConnectionLost(f"the broker at {self.safe_url} did not answer within {timeout:g} s")
@@ -351,8 +354,9 @@ class Link:
         self._connection.channel(number, on_open_callback=on_open).add_on_close_callback(closed)
 
     def _on_blocked(self, _: object, frame: "Method[Any]") -> None:
-        self.blocked = getattr(frame.method, "reason", None)  # connection.unblocked has none
-        self._notice_blocked(self.blocked)
+        if self.failure is None:
+            self.blocked = getattr(frame.method, "reason", None)  # connection.unblocked has none
+            self._notice_blocked(self.blocked)
 
     def _on_closed(self, _: object, reason: BaseException) -> None:
         self._fail(explain_closed(reason, self.safe_url, opened=self._opened.done()))

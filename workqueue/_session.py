@@ -27,6 +27,7 @@ class Session:
         self._open = False
         self._timing = False
         self._retired = False
+        self._spoiled = False
         self.stuck = False
         """Whether a message was not answered in time, and no alarm is the reason. Then none may ever be again: RabbitMQ
         4.3.6 forgets what it owes a channel that has published to a quorum queue without a majority."""
@@ -34,10 +35,15 @@ class Session:
         try:
             self.link.open()
             self.link.publisher(self._on_return, self._on_confirm, self._on_open, self._on_refused)
+            tell(Connected(self.link.safe_url, "producer"))
         except BaseException:
             self.link.close()
             raise
-        tell(Connected(self.link.safe_url, "producer"))
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can send what comes next."""
+        return not (self.stuck or self._spoiled or self.link.failure)
 
     @property
     def state(self) -> str:
@@ -61,40 +67,52 @@ class Session:
         """Send a message, at once or with others; wait for room in the window first. Raises NotSent, ValueError."""
         if (room := self.link.frame_max - _frames.HEADER_OVERHEAD) < len(publish.properties):
             raise ValueError(f"its properties have {len(publish.properties)} bytes, and there is room for {room}")
+        begun = False
         try:
-            first = self._reserve(publish)
+            with self._lock:
+                if begun := self._has_room(len(publish.body)):
+                    publish.started = time.monotonic()
+                    publish.deadline = publish.started + self._timeout
+                    first = self._window.reserve(publish)
+            if not begun:
+                raise self._not_sent(publish.message_id) from self.link.failure
             if now:  # whoever waits for the answer should not wait for the I/O thread, too
                 self._flush()
             elif first:  # one wake-up of the I/O thread for a burst of messages
                 self.link.call_soon(self._flush)
-        except (errors.NotSent, RuntimeError):
+        except errors.NotSent:
             raise
-        except BaseException:  # such as KeyboardInterrupt: how far it came, and so what the broker counts, is not known
-            self.link.give_up(errors.ConnectionLost("interrupted while a message was being sent"))
+        except BaseException:  # such as KeyboardInterrupt
+            self._spoiled = self._spoiled or begun
+            self._give_up_if_spoiled()
             raise
 
-    def _reserve(self, publish: Publish) -> bool:
-        size = len(publish.body)
+    def _has_room(self, size: int) -> bool:
+        if not self._window.has_room(size):
+            self.link.forbid_waiting_for_itself()
+            self._changed.wait_for(lambda: self.link.failure or self._window.has_room(size), self._timeout)
+        # A loss is noted before what is in the window is settled: what is reserved now will be.
+        return self.link.failure is None and self._window.has_room(size)
+
+    def _not_sent(self, message_id: str) -> errors.NotSent:
+        if lost := self.link.failure:
+            return errors.NotSent(f"not sent: {lost}", message_id=message_id)
+        problem = f"not sent: no room in the window for {self._timeout:g} s; {self.state}"
         with self._lock:
-            if not self._window.has_room(size):
-                self.link.forbid_waiting_for_itself()
-                self._changed.wait_for(lambda: self.link.failure or self._window.has_room(size), self._timeout)
-            # Noted before what is in the window is settled: what is reserved now will be.
-            lost = self.link.failure
-            if not lost and self._window.has_room(size):
-                publish.started = time.monotonic()
-                publish.deadline = publish.started + self._timeout
-                return self._window.reserve(publish)
-            hopeless = self.link.blocked is None and self._window.next_deadline() is None  # all of it is given up
-        problem = str(lost) if lost else f"no room in the window for {self._timeout:g} s; {self.state}"
-        if hopeless and not lost:
+            given_up = self.link.blocked is None and self._window.next_deadline() is None
+        if given_up:  # all that is in the window, during an alarm that is over: there will never be room again
             self._stick()
-        raise errors.NotSent(f"not sent: {problem}", message_id=publish.message_id) from lost
+        return errors.NotSent(problem, message_id=message_id)
 
     def retire(self) -> None:
         """Close it once all that it has is settled or given up. Whatever replaces it begins with an empty window."""
         self._retired = True
+        self._give_up_if_spoiled()  # once more, since that can be interrupted, too
         self.link.call_soon(lambda: self._settle(list))
+
+    def _give_up_if_spoiled(self) -> None:
+        if self._spoiled:
+            self.link.give_up(errors.ConnectionLost("interrupted while a message was being sent"))
 
     def close(self, until: float) -> None:
         """Wait so long, on the monotonic clock, for what is not settled; disconnect."""
@@ -107,19 +125,26 @@ class Session:
 
     def _flush(self) -> None:
         with self.link.writing:  # what is taken first has to be sent first: the broker counts
-            with self._lock:
-                # What a broker in alarm does not read stays here: when its time is over, it was certainly not sent.
-                taken = self._window.take() if self._open and self.link.blocked is None else []
-            frames: list[bytes] = []
-            for each in taken:
-                frames += _frames.publish(PUBLISH_CHANNEL, each.queue, each.properties, each.body, self.link.frame_max)
-            self.link.write(frames)
+            try:
+                with self._lock:
+                    # What a broker in alarm does not read stays here: when its time is over, it was certainly not sent.
+                    taken = self._window.take() if self._open and self.link.blocked is None else []
+                frames: list[bytes] = []
+                for each in taken:
+                    frames += _frames.publish(
+                        PUBLISH_CHANNEL, each.queue, each.properties, each.body, self.link.frame_max
+                    )
+                self.link.write(frames)
+            except BaseException:  # how far it came, and so what the broker counts, is not known
+                self._open = False
+                raise
         if not self._timing:
             self.link.call_soon(self._watch_deadlines)
 
     def _stick(self) -> None:
-        if not self.stuck:
-            self.stuck = True
+        with self._lock:
+            first, self.stuck = not self.stuck, True
+        if first:
             lost = f"no answer within {self._timeout:g} s: what is sent next, is sent by another connection"
             self._tell(Disconnected(errors.ConnectionLost(lost), "producer"))
 
@@ -159,7 +184,8 @@ class Session:
             self._window.returned(message_id, reason)
 
     def _on_confirm(self, is_ack: bool, tag: int, multiple: bool) -> None:
-        self._settle(lambda: self._window.confirmed(tag, multiple=multiple, is_ack=is_ack))
+        if self._open:  # else what it counts is not known
+            self._settle(lambda: self._window.confirmed(tag, multiple=multiple, is_ack=is_ack))
 
     def _on_lost(self, reason: errors.WorkqueueError) -> None:
         self._settle(lambda: self._window.lost(str(reason)))

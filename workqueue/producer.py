@@ -97,7 +97,8 @@ class Producer:
     ) -> None:
         """Publish one message; return once the broker has it in a queue and has confirmed that.
 
-        A Queue is declared first, a name is not. Without a ``message_id`` it gets a unique one.
+        A Queue is declared first, a name is not. Without a ``message_id`` it gets a unique one; one that is given must
+        not be that of a message that is on its way, else this one is NotSent.
 
         ``retry`` is how many more times to try, after some time, if there is no connection, the broker declines, or
         nobody can tell. The message keeps its id, by which consumers can notice what this may cause: **if the outcome
@@ -175,14 +176,13 @@ class Producer:
         with self._connecting:
             if self._closed.is_set():
                 raise errors.Closed("the producer was closed")
-            session = self._session
-            if session is None or session.stuck or session.link.failure is not None:
+            if self._session is not None and not self._session.usable:
+                self._retired = [each for each in [*self._retired, self._session] if each.link.failure is None]
+                self._session.retire()
+                self._session = None
+            if self._session is None:
                 self._session = Session(self._url, self._window, self._timeout, self._tell, self._closed.is_set)
-                if session is not None:
-                    session.retire()
-                    self._retired = [each for each in [*self._retired, session] if each.link.failure is None]
-                session = self._session
-            return session
+            return self._session
 
 
 def _forked() -> None:

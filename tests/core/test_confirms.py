@@ -1,5 +1,6 @@
 """The confirm window, against every answer that a broker can give, and some that it must not."""
 
+import collections
 from concurrent.futures import Future
 
 import pytest
@@ -221,6 +222,24 @@ def test_a_message_id_is_in_the_window_once_because_returns_name_nothing_else():
     assert window.take() == []
     window.confirmed(1, multiple=False, is_ack=True)
     window.reserve(a_publish("m1"))
+
+
+def test_what_was_just_being_taken_when_that_was_interrupted_is_settled_once():
+    class Interrupted(collections.deque):
+        def popleft(self):
+            if len(self) == 3:
+                raise KeyboardInterrupt
+            return super().popleft()
+
+    window = a_window_of(0, waiting=["m1", "m2", "m3"])
+    window._unsent = Interrupted(window._unsent)
+    with pytest.raises(KeyboardInterrupt):
+        window.take()
+
+    lost = window.lost("the network failed")
+
+    assert outcomes(lost) == [("m1", OutcomeUnknown), ("m2", NotSent), ("m3", NotSent)]
+    assert len(window) == 0
 
 
 def test_a_lost_connection_leaves_unknown_what_was_sent_and_only_that():

@@ -18,7 +18,7 @@ from concurrent.futures import wait
 from workqueue import Producer, WorkqueueError
 
 
-class InterruptError(Exception):
+class InterruptError(RuntimeError):  # which the core raises, too
     pass
 
 
@@ -42,7 +42,7 @@ def pester():
 url, queue, how, count = *sys.argv[1:4], int(sys.argv[4])
 dice = random.Random(7)
 interrupts = []
-sent, futures = [], {}
+sent, futures, failed = [], {}, []
 signal.signal(signal.SIGUSR1, interrupt)
 producer = Producer(url, window=20000, confirm_timeout=10)
 producer.send(queue, b"first", message_id="first")
@@ -59,13 +59,21 @@ while pestering.is_alive():
             sent.append(str(number))
         else:
             futures[str(number)] = producer.send_async(queue, b"task", message_id=str(number))
-    except (InterruptError, WorkqueueError):
+    except InterruptError:
         pass
+    except WorkqueueError as error:
+        failed.append(repr(error))
     longest = max(longest, time.monotonic() - began)
 done, open_ = wait(futures.values(), 20)
 sent += [each for each, future in futures.items() if future in done and future.exception() is None]
 producer.send(queue, b"last", message_id="last")
 began = time.monotonic()
 producer.close()
-told = {"sent": [*sent, "last"], "open": len(open_), "closing": time.monotonic() - began, "longest": longest}
+told = {
+    "sent": [*sent, "last"],
+    "open": len(open_),
+    "closing": time.monotonic() - began,
+    "longest": longest,
+    "failed": failed,
+}
 print(json.dumps(told))

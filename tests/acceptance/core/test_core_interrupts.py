@@ -1,12 +1,18 @@
 """A producer whose thread is interrupted, as Ctrl+C does, and one whose process forks."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
+
+from workqueue import Producer
+from workqueue.guarantee.waiting import PATIENCE
 
 INTERRUPTED = Path(__file__).with_name("interrupted.py")
 
@@ -28,12 +34,38 @@ def test_an_interrupt_leaves_a_producer_that_goes_on_and_confirms_nothing_false(
 
     told = run(str(INTERRUPTED), url, queue.name, how, "150")
 
+    assert told["failed"] == [], "only what is interrupted fails"
     assert told["open"] == 0, "every future ends"
     assert told["longest"] < 5, "what is sent after an interrupt is confirmed as ever"
     assert told["closing"] < 5
     assert len(told["sent"]) > 100
     there = ids(aside.take(queue, aside.ready(queue)))
     assert set(told["sent"]) <= there, "what was confirmed is there"
+
+
+class InterruptError(RuntimeError):
+    pass
+
+
+def test_an_interrupt_while_it_waits_for_room_costs_nothing_else(url, wire, queue):
+    def interrupt(*_):
+        raise InterruptError
+
+    with Producer(wire.through(url), window=2) as producer:
+        producer.send(queue, b"confirmed")
+        wire.freeze()
+        futures = [producer.send_async(queue, b"task") for _ in range(2)]
+        previous = signal.signal(signal.SIGUSR1, interrupt)
+        try:
+            threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGUSR1]).start()
+            with pytest.raises(InterruptError):
+                producer.send_async(queue, b"no room")
+        finally:
+            signal.signal(signal.SIGUSR1, previous)
+
+        wire.thaw()
+
+        assert [future.exception(PATIENCE) for future in futures] == [None, None]
 
 
 def aside_queue(aside, queue):
