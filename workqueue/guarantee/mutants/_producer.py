@@ -30,8 +30,9 @@ def _no_confirm(made: Made) -> None:
     def around_flush(original: Method) -> Method:
         def flush(session: Session) -> None:
             made()
-            original(session)
-            session._on_confirm(True, 0, True)  # what is written counts as done
+            with session.link.writing:  # so that the broker is not heard before
+                original(session)
+                session._on_confirm(True, 0, True)  # what is written counts as done
 
         return flush
 
