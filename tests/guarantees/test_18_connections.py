@@ -74,8 +74,8 @@ def test_a_silent_client_is_given_up_after_two_to_three_heartbeats(stage, queue,
 
     took = time.monotonic() - frozen
     stage.evidence.proof("broker", f"gave the silent client up after {took:.2f} s, with a timeout of {heartbeat} s")
-    # The client's last heartbeat left half a timeout before the silence, or more. A busy machine can take its time.
-    assert 1.0 * heartbeat <= took <= 3 * heartbeat + 3
+    # The client's last heartbeat left at most half a timeout before the silence. A busy machine can take its time.
+    assert 1.5 * heartbeat <= took <= 3 * heartbeat + 3
 
 
 @hazard(

@@ -7,7 +7,7 @@ import sys
 from workqueue.broker._ports import command_ports, free_port
 
 MANY = 50
-FEW = "range(20000, 20500)"
+FEW = range(20000, 20500)
 """So few that of so many by chance alone some would be the same."""
 OTHER = f"""
 from workqueue.broker import _ports
@@ -18,7 +18,7 @@ input()
 
 
 def test_none_is_given_out_twice(monkeypatch) -> None:
-    monkeypatch.setattr("workqueue.broker._ports._NODES", eval(FEW))
+    monkeypatch.setattr("workqueue.broker._ports._NODES", FEW)
     with subprocess.Popen([sys.executable, "-c", OTHER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         theirs = {int(port) for port in other.stdout.readline().split()}

@@ -28,9 +28,9 @@ def ids(taken):
 
 
 @pytest.mark.parametrize("how", ["send", "send_async"])
-def test_an_interrupt_leaves_a_producer_that_goes_on_and_confirms_nothing_false(how, url, new_queue, aside):
+def test_an_interrupt_leaves_a_producer_that_goes_on_and_confirms_nothing_false(how, url, new_queue, aside, producer):
     queue = new_queue("classic")
-    aside_queue(aside, queue)
+    producer.declare(queue)
 
     told = run(str(INTERRUPTED), url, queue.name, how, "150")
 
@@ -68,15 +68,10 @@ def test_an_interrupt_while_it_waits_for_room_costs_nothing_else(url, wire, queu
         assert [future.exception(PATIENCE) for future in futures] == [None, None]
 
 
-def aside_queue(aside, queue):
-    with aside.channel() as channel:
-        channel.queue_declare(queue.name, durable=True, arguments=queue.arguments())
-
-
 @pytest.mark.parametrize("before", ["", "producer.send(queue, b'parent 1')"], ids=["not connected", "connected"])
-def test_a_forked_process_sends_by_a_connection_of_its_own_and_under_other_ids(before, url, new_queue, aside):
+def test_a_forked_process_sends_by_a_connection_of_its_own_and_under_other_ids(before, url, new_queue, aside, producer):
     queue = new_queue("classic")
-    aside_queue(aside, queue)
+    producer.declare(queue)
     script = f"""
         import json, os, sys, warnings
         from workqueue import Producer
