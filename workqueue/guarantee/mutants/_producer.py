@@ -1,5 +1,6 @@
 """Mistakes of a producer."""
 
+import threading
 import uuid
 from typing import Any
 
@@ -7,9 +8,12 @@ from pika.channel import Channel
 
 from workqueue import _frames
 from workqueue._session import Session
+from workqueue.errors import Closed
 from workqueue.guarantee.mutants._mutant import Made, Method, Mutant, replace
 from workqueue.producer import Producer
 from workqueue.queue import Queue
+
+_CLOSED_BY_THEN = 5.0  # seconds
 
 
 def _transient(made: Made) -> None:
@@ -124,10 +128,22 @@ def _never_retried(made: Made) -> None:
 
 
 def _close_without_waiting(made: Made) -> None:
+    closed = threading.Event()
+
+    def around_confirm(original: Method) -> Method:
+        def on_confirm(session: Session, *answer: Any) -> None:
+            closed.wait(_CLOSED_BY_THEN)  # so that it does not depend on whether the broker is faster than who closes
+            original(session, *answer)
+
+        return on_confirm
+
     def close(session: Session, _: float) -> None:
         made()
+        session._on_lost(Closed("closed without waiting"))
+        closed.set()
         session.link.close()
 
+    replace(Session, "_on_confirm", around_confirm)
     replace(Session, "close", lambda _: close)
 
 
