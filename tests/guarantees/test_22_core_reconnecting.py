@@ -15,6 +15,11 @@ def cut(stage, wire):
     stage.evidence.proof("wire", "the worker's connection was cut")
 
 
+def subscribed_again(worker, queue):
+    worker.wait_until_subscribed_again()
+    barrier("the broker has ended the subscription of before", lambda: queue.consumers() == 1)
+
+
 @guarantee(
     "core.subscribes-again-when-cancelled",
     "If its queue is deleted, `workqueue worker` makes it anew, and goes on with it.",
@@ -71,7 +76,7 @@ def test_a_stale_settlement_is_dropped(stage, queue, publish, core):
     [task] = publish("hold a task")
     worker.wait_until_started(task)
     cut(stage, wire)
-    worker.wait_until_subscribed_again()
+    subscribed_again(worker, queue)
     barrier("it is given the task again", lambda: queue.ready() == 0)
 
     # When the first ends, and the worker is killed in the middle of the second,
@@ -97,12 +102,14 @@ def test_what_was_not_started_ends_with_its_connection(stage, queue, publish, co
     barrier("it was given all three", lambda: queue.ready() == 0)
 
     cut(stage, wire)
-    worker.wait_until_subscribed_again()
+    subscribed_again(worker, queue)
     barrier("it was given them again", lambda: queue.ready() == 0)
     worker.finish()
     worker.finish()
 
     claim("all are done", lambda: set(worker.done) >= {in_hand, *unstarted} and worker.done.count(in_hand) == 2)
+    [last] = publish("a task from afterwards")
+    claim("what comes after them is done", lambda: last in worker.done)
     again = [task for task in unstarted if worker.started.count(task) > 1]
     assert not again, f"tasks were started more than once: {again}"
 
@@ -117,7 +124,7 @@ def test_the_prefetch_is_set_again(stage, queue, publish, core):
     wire = stage.proxy()
     worker = core.worker(proxy=wire)
     cut(stage, wire)
-    worker.wait_until_subscribed_again()
+    subscribed_again(worker, queue)
 
     tasks = publish(*(f"hold task {n}" for n in range(1, 11)))
     worker.wait_until_started(tasks[0])
@@ -144,6 +151,7 @@ def test_attempts_are_capped(stage, core):
     [task] = stage.publish("fail always", queue=queue)
 
     claim("it is dead-lettered, or tried too often", lambda: dead.ready() or len(worker.started) > 3)
+    worker.kill()  # all that it has told is known then
 
     assert len(worker.started) <= 3, "it was tried more than 3 times"
     [letter] = letters_of(dead, 1)

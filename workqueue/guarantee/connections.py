@@ -13,7 +13,7 @@ from pika.channel import Channel
 from pika.exceptions import AMQPError
 
 from workqueue.guarantee.verdict import Unknown
-from workqueue.guarantee.waiting import PATIENCE, barrier
+from workqueue.guarantee.waiting import HARNESS_PATIENCE, barrier
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ class Connection:
         self._connection.add_on_connection_unblocked_callback(self._on_unblocked)
         self._thread = threading.Thread(target=self._connection.ioloop.start, name="client", daemon=True)
         self._thread.start()
-        opened.result(PATIENCE)
+        opened.result(HARNESS_PATIENCE)
 
     @property
     def is_open(self) -> bool:
@@ -69,7 +69,7 @@ class Connection:
     def close(self) -> None:
         """Close it, if it is open, and end its thread. Call it once, last."""
         self.run(self._close)
-        self._thread.join(PATIENCE)
+        self._thread.join(HARNESS_PATIENCE)
         if not self._thread.is_alive():
             # Else the sockets that wake up its loop are left to the garbage collector.
             self._connection.ioloop.close()
@@ -94,14 +94,14 @@ class Connection:
 def answer_of(answer: Future[T], what: str, closed_by: Callable[[], BaseException | None]) -> T:
     """The answer, or what closed the channel instead of one."""
 
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + HARNESS_PATIENCE
     while time.monotonic() < deadline:
         # Who waits for an answer is woken by it; whether there will be none is asked now and then.
         with contextlib.suppress(FutureTimeout):
             return answer.result(_LOOK)
         if (reason := closed_by()) is not None and not answer.done():
             raise _exception(reason)
-    raise Unknown(f"the harness waited {PATIENCE:g} s in vain: {what}")
+    raise Unknown(f"the harness waited {HARNESS_PATIENCE:g} s in vain: {what}")
 
 
 def _exception(error: BaseException | str) -> BaseException:

@@ -10,17 +10,17 @@ from typing import Any
 
 import psutil
 
-from workqueue.guarantee.waiting import PATIENCE
+from workqueue.guarantee.waiting import HARNESS_PATIENCE
 
 
 @contextlib.contextmanager
 def answered_in_time(url: str) -> Iterator[None]:
-    """What happens inside waits no longer than `PATIENCE` for the broker.
+    """What happens inside waits no longer than `HARNESS_PATIENCE` for the broker.
 
     Then this process's connections to it are shut down, which ends the wait with an error of pika's.
     """
     parsed = urllib.parse.urlsplit(url)
-    timer = threading.Timer(PATIENCE, _shut_down, [parsed.port or 5672])
+    timer = threading.Timer(HARNESS_PATIENCE, _shut_down, [parsed.port or 5672])
     timer.daemon = True
     timer.start()
     try:

@@ -8,7 +8,7 @@ import pika.adapters.blocking_connection as blocking
 from pika.exceptions import AMQPError
 
 from workqueue.guarantee.verdict import Unknown
-from workqueue.guarantee.waiting import PATIENCE, barrier
+from workqueue.guarantee.waiting import HARNESS_PATIENCE, barrier
 
 # Seconds between publishes: what matters is to publish at the moment of the cut, and all of it has to be drained.
 _PACE = 0.002
@@ -26,14 +26,14 @@ class Persistent(abc.ABC):
 
     def wait_until_cut_off(self) -> None:
         """Wait until it has noticed that its connection is gone."""
-        self._thread.join(PATIENCE)
+        self._thread.join(HARNESS_PATIENCE)
         if not self._cut_off:
             raise Unknown("it was not cut off: the fault did not reach its connection")
 
     def stop(self) -> None:
         """Stop, if it still goes on, and leave."""
         self._stop.set()
-        self._thread.join(PATIENCE)
+        self._thread.join(HARNESS_PATIENCE)
 
     def _run(self) -> None:
         try:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from workqueue.guarantee.evidence import Evidence
 from workqueue.guarantee.verdict import Unknown
-from workqueue.guarantee.waiting import PATIENCE, barrier, claim
+from workqueue.guarantee.waiting import HARNESS_PATIENCE, barrier, claim
 from workqueue.warden import Warden
 
 T = TypeVar("T")
@@ -80,10 +80,10 @@ class Program:
     def wait_until_ended(self) -> int:
         """Wait until it has ended, and all that it printed was read; returns its exit status."""
         try:
-            status = self._process.wait(PATIENCE)
+            status = self._process.wait(HARNESS_PATIENCE)
         except TimeoutError as error:
-            raise Unknown(f"{self!r} does not end within {PATIENCE:g} s") from error
-        self._reader.join(PATIENCE)
+            raise Unknown(f"{self!r} does not end within {HARNESS_PATIENCE:g} s") from error
+        self._reader.join(HARNESS_PATIENCE)
         return status
 
     def kill(self) -> None:
@@ -98,7 +98,7 @@ class Program:
         """End it, whatever it is doing, and free its pipes."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGKILL)
-            self._process.wait(PATIENCE)
+            self._process.wait(HARNESS_PATIENCE)
         os.close(self._stdin)
         self._reader.join()
         os.close(self._stdout)

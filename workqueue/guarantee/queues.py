@@ -1,14 +1,18 @@
 """A queue under test, as specs see it."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from workqueue.guarantee.verdict import Unknown
-from workqueue.guarantee.waiting import PATIENCE
+from workqueue.guarantee.waiting import HARNESS_PATIENCE
 
 if TYPE_CHECKING:
     from workqueue.guarantee.stage import Stage
+
+# Seconds, after which RabbitMQ says 0 and 0 for a quorum queue that does not answer (rabbit_quorum_queue.erl, stat).
+_NO_ANSWER = 0.25
 
 _FENCE = "the last message; nothing in the queue comes after it"
 
@@ -62,8 +66,21 @@ class Queue:
 
     def ready(self) -> int:
         """How many messages are ready: neither delivered nor expired. Passive declare asks the queue itself."""
+        return int(self._declared().message_count)
+
+    def consumers(self) -> int:
+        """How many consumers it has, as passive declare says."""
+        return int(self._declared().consumer_count)
+
+    def _declared(self) -> Any:
+        deadline = time.monotonic() + HARNESS_PATIENCE
         with self.stage.channel() as channel:
-            return int(channel.queue_declare(self.name, passive=True).method.message_count)
+            while time.monotonic() < deadline:
+                asked_at = time.monotonic()
+                told = channel.queue_declare(self.name, passive=True).method
+                if told.message_count or told.consumer_count or time.monotonic() - asked_at < _NO_ANSWER:
+                    return told
+        raise Unknown(f"{self.name} does not say how many messages it has")
 
     def counts(self) -> Counts:
         """What the tutorial's own command says: ``rabbitmqctl list_queues name messages_ready …``."""
@@ -99,9 +116,9 @@ class Queue:
             raise
         with self.stage.channel() as channel:
             drained = []
-            for method, properties, body in channel.consume(self.name, inactivity_timeout=PATIENCE):
+            for method, properties, body in channel.consume(self.name, inactivity_timeout=HARNESS_PATIENCE):
                 if method is None or body is None:
-                    raise Unknown(f"the last message did not come out of {self.name} within {PATIENCE:g} s")
+                    raise Unknown(f"the last message did not come out of {self.name} within {HARNESS_PATIENCE:g} s")
                 channel.basic_ack(method.delivery_tag or 0)
                 if body.decode() == _FENCE:
                     break

@@ -11,7 +11,7 @@ import psutil
 from workqueue.broker import Broker
 from workqueue.guarantee.evidence import Evidence
 from workqueue.guarantee.verdict import NotApplicable, Unknown
-from workqueue.guarantee.waiting import PATIENCE, barrier
+from workqueue.guarantee.waiting import HARNESS_PATIENCE, barrier
 from workqueue.warden import get_warden
 
 # "1234  1732112345.123456 fdatasync(12 <unfinished ...>" or "... fsync(12) = 0": when it began.
@@ -43,7 +43,7 @@ class Syncs:
     def stop(self) -> None:
         """Detach, and read what was seen."""
         self._child.send_signal(signal.SIGINT)
-        self._child.wait(PATIENCE)
+        self._child.wait(HARNESS_PATIENCE)
         # strace writes the time of day; everything else here has monotonic readings.
         offset = time.time() - time.monotonic()
         seen = _CALL.findall(self._output.read_text(encoding="utf-8", errors="replace"))

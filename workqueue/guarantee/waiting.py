@@ -20,8 +20,9 @@ T = TypeVar("T")
 #: Seconds to wait for anything, unless a spec says otherwise. Long, because only a failure ever waits that long.
 PATIENCE = float(os.environ.get("WORKQUEUE_PATIENCE", "20"))
 
-# What the harness needs is not withheld by a liar, for whom the patience may be short: only a busy machine delays it.
-_HARNESS_PATIENCE = max(PATIENCE, 12.0)
+#: The same for what the harness needs. No liar withholds that, for whom the patience may be short: only a busy machine
+#: delays it.
+HARNESS_PATIENCE = max(PATIENCE, 12.0)
 
 _POLL = 0.02
 
@@ -55,10 +56,10 @@ def claim(promise: str, condition: Callable[[], T | None], *, within: float | No
 def barrier(what: str, condition: Callable[[], T | None], *, within: float | None = None) -> T:
     """Wait until the harness is where the spec needs it, and return the condition's value.
 
-    :param within: seconds (default: :data:`PATIENCE`, and 12 at least).
+    :param within: seconds (default: :data:`HARNESS_PATIENCE`).
     :raises Unknown: if it does not get there in time; the guarantee was then not tested.
     """
-    seconds = _HARNESS_PATIENCE if within is None else within
+    seconds = HARNESS_PATIENCE if within is None else within
     value = _poll(condition, seconds)
     if not value:
         raise Unknown(f"the harness waited {seconds:g} s in vain: {what} (last seen: {value!r})")

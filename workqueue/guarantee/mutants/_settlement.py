@@ -1,5 +1,6 @@
 """Mistakes of a worker in what it answers to a delivery, and when."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -10,6 +11,7 @@ from pika.channel import Channel
 from workqueue._consumer import Consumer
 from workqueue._handlers import Handlers, _Delivery
 from workqueue._io import Link
+from workqueue.errors import WorkqueueError
 from workqueue.guarantee.mutants._mutant import Made, Method, Mutant, replace
 from workqueue.worker import Worker
 
@@ -57,11 +59,12 @@ def _channel(consumer: Consumer) -> Channel:
 
 
 def _wait_for_the_broker(consumer: Consumer) -> None:
-    # So that a mistake does not depend on whether the I/O thread comes to write before the worker is killed.
+    # So that a mistake does not depend on whether the broker hears of it before the worker is killed, or leaves.
     def ask(answer: "Future[None]") -> None:
         _channel(consumer).flow(True, lambda _: answer.set_result(None))
 
-    consumer._link.ask(ask)
+    with contextlib.suppress(WorkqueueError):  # the answer was to close the channel
+        consumer._link.ask(ask)
 
 
 def _ack_twice(made: Made) -> None:
@@ -69,7 +72,9 @@ def _ack_twice(made: Made) -> None:
         def ack(consumer: Consumer, tag: int) -> Any:
             made()
             consumer._link.call_soon(lambda: _channel(consumer).basic_ack(tag))
-            return original(consumer, tag)
+            taken = original(consumer, tag)
+            _wait_for_the_broker(consumer)
+            return taken
 
         return ack
 
@@ -138,26 +143,30 @@ def _settle_before_cancel(made: Made) -> None:
 
 
 def _stale_tag(made: Made) -> None:
-    current: list[Consumer] = []
+    latest: list[Consumer] = []
 
-    def around_subscribe(original: Method) -> Method:
-        def subscribe(worker: Worker, link: Link) -> Consumer:
-            consumer: Consumer = original(worker, link)
-            current[:] = [consumer]
-            return consumer
+    def around_deliver(original: Method) -> Method:
+        def deliver(handlers: Handlers, consumer: Consumer, *delivery: Any) -> None:
+            latest[:] = [consumer]
+            original(handlers, consumer, *delivery)
 
-        return subscribe
+        return deliver
 
     def around_settle(original: Method) -> Method:
         def settle(consumer: Consumer, tag: int, frame: bytes | None) -> Any:
-            if consumer.lost and current:
-                made()
-                return original(current[0], tag, frame)
-            return original(consumer, tag, frame)
+            if not consumer.lost:
+                return original(consumer, tag, frame)
+            deadline = time.monotonic() + _NEXT_DELIVERY  # from then on, its tag means a task to the next one
+            while latest[0] is consumer and time.monotonic() < deadline:
+                time.sleep(0.01)
+            made()
+            taken = original(latest[0], tag, frame)
+            _wait_for_the_broker(latest[0])
+            return taken
 
         return settle
 
-    replace(Worker, "_subscribe", around_subscribe)
+    replace(Handlers, "deliver", around_deliver)
     replace(Consumer, "_settle", around_settle)
 
 
