@@ -16,6 +16,7 @@ def numbered(count):
 
 def fenced(stage, queue, client):
     """Prove that the queue had its chance to send more: it took a message that came later, and answered."""
+    client.declare(queue.name, passive=True)  # what it gave back is with the queue
     stage.publish("fence", queue=queue)
     queue.ready()
     client.declare(queue.name, passive=True)
@@ -227,7 +228,9 @@ def test_the_delivery_limit_does_not_loosen_the_bound(stage):
 
     # Two deliveries exceed the limit of one failure; basic.reject counts as one in every version.
     for deliveries in (1, 2):
-        held = client.wait_until_holding(deliveries)[-1]
+        client.wait_until_holding(deliveries)
+        fenced(stage, queue, client)
+        held = client.received[-1]
         assert held.task == poison
         client.reject(held)
 

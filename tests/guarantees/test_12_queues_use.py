@@ -115,7 +115,7 @@ def test_the_default_exchange_can_neither_be_bound_nor_deleted(stage, queue, pub
     source=QUEUES.section("purging"),
     proved_by=[
         caught("ignores-purge", "`removed == 3"),
-        caught("acks-for-the-dead", "`[message.task for message in queue.drain()] == TASKS[:2]"),
+        caught("acks-for-the-dead", "what it held is ready again"),
     ],
 )
 def test_a_purge_spares_what_a_consumer_holds(stage, queue, publish):
@@ -130,6 +130,7 @@ def test_a_purge_spares_what_a_consumer_holds(stage, queue, publish):
 
     assert removed == 3
     consumer.close()
+    claim("what it held is ready again", lambda: queue.ready() == 2)
     assert [message.task for message in queue.drain()] == TASKS[:2]
 
 

@@ -36,7 +36,7 @@ def producer_of(stage, **options):
     source=CONFIRMS.section("server-sent-nacks"),
     proved_by=[
         caught("repeats-confirms", "`sorted(answered(producer.confirms, 500)) == list(range(1, 501))"),
-        caught("forges-confirms", "all are answered"),
+        caught("forges-confirms", "`sorted(answered(producer.confirms, 500)) == list(range(1, 501))"),
     ],
 )
 def test_each_publish_is_answered_exactly_once(stage, queue):
@@ -44,7 +44,7 @@ def test_each_publish_is_answered_exactly_once(stage, queue):
 
     producer.publish(*(f"task {n}" for n in range(1, 501)), queue=queue.name)
 
-    claim("all are answered", lambda: len(set(answered(producer.confirms, 500))) == 500)
+    claim("all are answered", lambda: set(answered(producer.confirms, 500)) >= set(range(1, 501)))
     producer.sync()
     assert sorted(answered(producer.confirms, 500)) == list(range(1, 501))
     assert all(confirm.ok for confirm in producer.confirms)
@@ -83,6 +83,7 @@ def test_a_confirm_does_not_wait_for_a_worker(stage, queue):
 
     claim("it is confirmed", lambda: len(producer.confirms) == 2)
     worker.close()
+    claim("what it held is ready again", lambda: queue.ready() == 2)
     assert [each.task for each in queue.drain()] == ["nobody is there", "a worker holds it"]
 
 
@@ -91,8 +92,8 @@ def test_a_confirm_does_not_wait_for_a_worker(stage, queue):
     "A task that was confirmed can be fetched at once, by anybody.",
     source=WHEN,
     proved_by=[
-        caught("confirms-early", "task 1 was confirmed and is not there"),
-        caught("drops-publishes", "task 1 was confirmed and is not there"),
+        caught("confirms-early", "was confirmed and is not there"),
+        caught("drops-publishes", "was confirmed and is not there"),
     ],
 )
 def test_what_was_confirmed_can_be_fetched_at_once(stage, queue):
@@ -188,14 +189,14 @@ def test_a_publish_to_a_full_queue_is_refused(stage):
 
     # A quorum queue may take a few more than its limit before it refuses.
     taken = []
-    for number in range(1, 501):
+    for number in range(1, 51):
         [task] = producer.publish(f"task {number}", queue=queue.name)
         barrier("it is answered", lambda number=number: len(producer.confirms) == number)
         if not producer.confirms[-1].ok:
             break
         taken.append(task)
 
-    assert len(taken) < 500, "the queue took everything"
+    assert len(taken) < 50, "the queue took everything"
     assert taken[:2] == ["task 1", "task 2"]
     worker.consume(queue.name)
     worker.receives(*taken)

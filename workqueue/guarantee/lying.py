@@ -13,7 +13,7 @@ from workqueue.wire.proxy import Proxy
 
 #: Seconds that a spec may take under a liar before its connections are cut: it may wait for an answer that was
 #: swallowed, and has no reason to stop waiting.
-LIMIT = 15.0
+LIMIT = 30.0
 
 if TYPE_CHECKING:
     from workqueue.guarantee.stage import Stage

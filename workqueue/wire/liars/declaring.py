@@ -164,9 +164,11 @@ class LimitsLength(_Declaring):
 
 class ExpiresEverything(_Declaring):
     name = "expires-everything"
-    does = "removes every message that was ready for a tenth of a second"
+    does = "removes every message that was ready for a tenth of a second from queues that have no TTL"
 
     def redeclare(self, method: Any, arguments: dict[str, Any]) -> bool:
+        if "x-message-ttl" in arguments:
+            return False
         arguments["x-message-ttl"] = 100
         return True
 

@@ -194,8 +194,12 @@ class ReturnsLate(Liar):
     @from_broker(Basic.Return)
     def returned(self, channel: Channel, command: Command) -> Iterable[Command]:
         self.lie()
-        channel.session.later(0.2, lambda: channel.session.send(Side.CLIENT, command))
+        channel.memory.setdefault("returned", []).append(command)
         return []
+
+    @from_broker(Basic.Ack, Basic.Nack)
+    def confirmed(self, channel: Channel, command: Command) -> Iterable[Command]:
+        return [command, *channel.memory.pop("returned", ())]
 
 
 class _Rewrites(Liar):
