@@ -10,6 +10,7 @@ from workqueue.guarantee.sources import (
     RELIABILITY,
     TUTORIAL_2,
 )
+from workqueue.guarantee.waiting import barrier
 
 ACKNOWLEDGEMENT = TUTORIAL_2.section("message-acknowledgment")
 
@@ -29,6 +30,7 @@ def test_auto_ack_loses_the_task_in_hand(queue, workers, publish):
     worker.wait_until_started(task)
 
     worker.kill()
+    barrier("the broker knows that it is gone", lambda: queue.consumers() == 0)
 
     assert queue.drain() == []
 
@@ -46,6 +48,7 @@ def test_auto_ack_loses_everything_already_sent_to_the_worker(queue, workers, pu
     assert worker.started == tasks[:1]
 
     worker.kill()
+    barrier("the broker knows that it is gone", lambda: queue.consumers() == 0)
 
     assert queue.drain() == []
 

@@ -51,6 +51,7 @@ def test_an_acked_task_does_not_come_back(queue, workers, publish):
     worker.wait_until_started(held)
 
     worker.kill()
+    barrier("the broker knows that it is gone", lambda: queue.consumers() == 0)
 
     assert [each.task for each in queue.drain()] == [held]
 
@@ -79,6 +80,7 @@ def test_an_ack_on_another_channel_closes_that_channel(stage, queue, publish):
     assert connection.is_open
     assert receiving.is_open
     receiving.close()
+    claim("what it held is ready again", lambda: queue.ready() == 1)
     assert [each.task for each in queue.drain()] == [task], "the task was not held by the channel that received it"
 
 
@@ -102,6 +104,7 @@ def test_an_ack_on_another_channel_can_delete_the_wrong_task(stage, queue, publi
 
     assert other.is_open
     connection.close()
+    claim("what was not acknowledged is ready again", queue.ready)
     assert [each.task for each in queue.drain()] == [mine]
 
 
@@ -193,6 +196,6 @@ def test_there_are_no_message_timeouts(stage, workers, publish):
         [task] = publish("a very, very long task")
         first.wait_until_started(task)
 
-        taken = watch(timeout * 4, lambda: second.tasks)
+        taken = watch(timeout * 8, lambda: second.tasks)
 
     assert not taken, "the broker took the task from the worker that was busy with it, and gave it to another"

@@ -155,9 +155,8 @@ def test_redeclaring_with_the_same_arguments_changes_nothing(stage, queue, publi
     publish(*TASKS)
 
     with promised("the same declaration is accepted"), stage.channel() as channel:
-        declared = channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments))
+        channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments))
 
-    assert declared.method.message_count == len(TASKS)
     assert bodies(queue.drain()) == TASKS
 
 

@@ -27,6 +27,8 @@ def test_with_all_workers_busy_the_queue_fills_up_and_nothing_is_refused(queue, 
     tasks = publish(*(f"task {n}" for n in range(1, 501)))
 
     claim("two are held, the rest wait", lambda: queue.ready() == len(tasks) - 2)
+    for worker in (first, second):
+        worker.wait_until_holding(1)
     assert len(first.tasks) == len(second.tasks) == 1
 
 

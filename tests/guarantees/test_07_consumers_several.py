@@ -117,6 +117,7 @@ def test_another_consumer_takes_over_when_the_active_one_dies(stage, workers):
     standby.consume(queue.name)
     tasks = stage.publish(*(f"task {n}" for n in range(1, 6)), queue=queue)
     active.wait_until_holding(2)
+    standby.sync()
     assert standby.tasks == []
 
     active.kill()

@@ -57,12 +57,12 @@ def holding(stage, queue, *, beside=None):
     return client
 
 
-def the_broker_acts(client):
+def the_broker_acts(client, *, within=SOON):
     """Wait until the broker has done something about a client that does not ack."""
     claim(
         "the broker closes the channel or cancels the consumer",
         lambda: client.cancelled or client.closed_by,
-        within=SOON,
+        within=within,
     )
 
 
@@ -151,12 +151,13 @@ def test_the_consumer_of_a_worker_that_is_late_is_cancelled(stage, queue, publis
 def test_every_consumer_on_the_channel_loses_its_tasks(stage, queue, publish, brief_timeout):
     others = stage.declare()
     publish("a long task")
-    late = holding(stage, queue)
-    late.consume(others.name)
-    stage.publish("in good hands", queue=others)
-    late.receives("in good hands")
+    with stage.operator.configured("consumer_timeout", str(4 * MILLISECONDS)):  # time to get the other task
+        late = holding(stage, queue)
+        late.consume(others.name)
+        stage.publish("in good hands", queue=others)
+        late.receives("in good hands")
 
-    the_broker_acts(late)
+        the_broker_acts(late, within=2 * SOON)
 
     assert not late.is_open, "the channel stayed open, with its other consumers"
     claim("the other consumer's task is back in its queue", lambda: others.ready() == 1)
@@ -261,6 +262,7 @@ def test_a_late_ack_raises_nothing_and_does_nothing(stage, queue, publish, brief
         late.sync()
     for client in (late, other):
         client.close()
+    claim("the task is back in the queue", lambda: queue.ready() == 1)
     assert [each.task for each in queue.drain()] == [task], "the late ack removed the task"
 
 

@@ -102,9 +102,6 @@ class Crossing:
                 scene.prepare()
         if self._kind == "kill":
             _wait_until_settled([scene.stage for scene in self._scenes])
-        for scene in self._scenes:
-            if scene.at_once:
-                scene.prepare()
         self._bring_down_and_up()
         for scene in self._scenes:
             scene.conclude()
@@ -112,6 +109,9 @@ class Crossing:
     def _bring_down_and_up(self) -> None:
         try:
             canary = blocking.BlockingConnection(pika.URLParameters(self._broker.url))
+            for scene in self._scenes:
+                if scene.at_once:  # last, since it is over in half a second
+                    scene.prepare()
             what = self._fall()
             _make_sure_it_landed(canary)
         except Exception as error:  # noqa: BLE001 - whatever it was, no scene may go on as if the fault had landed

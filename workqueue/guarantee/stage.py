@@ -186,6 +186,8 @@ class Stage:
             worker = Worker(name, url, work, get_warden(), self.evidence, self.history, core=self._core_works)
             self._resources.callback(worker.dispose)
             started.append(worker)
+        for worker in started:  # all, so that the first to consume has no start of the others
+            worker.wait_until_ready()
         for worker in started:
             worker.consume(wait=wait)
         return started

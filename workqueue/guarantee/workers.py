@@ -94,9 +94,12 @@ class Worker(Program):
 
     # Barriers: what the harness needs; a miss is *unknown*
 
+    def wait_until_ready(self) -> None:
+        """Wait until it has a channel."""
+        self._barrier(f"{self.name} has a channel", lambda: self._named("ready"))
+
     def consume(self, *, wait: bool = True) -> None:
         """Tell it to consume, and wait until the broker has confirmed its subscription."""
-        self._barrier(f"{self.name} has a channel", lambda: self._named("ready"))
         self._write("consume")
         if wait:
             self._barrier(f"{self.name} consumes", lambda: self._named("consuming"))

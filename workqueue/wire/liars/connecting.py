@@ -172,7 +172,7 @@ class BlocksAndForgets(Liar):
 
 class HangsUp(Liar):
     name = "hangs-up"
-    does = "closes the connection of a queue's first consumer a second after it came, for no reason"
+    does = "closes the connection of a queue's first consumer a second after its first task, for no reason"
 
     AFTER = 1.0
 
@@ -184,6 +184,13 @@ class HangsUp(Liar):
     def consume(self, channel: Channel, command: Command) -> Iterable[Command]:
         if command.method.queue not in self._known:
             self._known.add(command.method.queue)
+            channel.memory["first"] = command.method.consumer_tag
+        return [command]
+
+    @from_broker(Basic.Deliver)
+    def deliver(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if channel.memory.get("first") == command.method.consumer_tag:
+            del channel.memory["first"]
             channel.session.later(self.AFTER, lambda: self._hang_up(channel.session))
         return [command]
 

@@ -200,7 +200,24 @@ class ReturnsOnCancel(Liar):
     @from_client(Basic.Cancel)
     def cancel(self, channel: Channel, command: Command) -> Iterable[Command]:
         self.lie()
-        return [command, Command(command.channel, Basic.Nack(0, multiple=True, requeue=True))]
+        taking_back = Command(command.channel, Basic.Nack(0, multiple=True, requeue=True))
+        return [command, taking_back, Command(command.channel, pika.spec.Channel.Flow(active=True))]
+
+    # The client hears that it is cancelled when all is taken back: when both answers have come.
+
+    @from_broker(Basic.CancelOk)
+    def cancelled(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if channel.memory.pop("taken back", False):
+            return [command]
+        channel.memory["cancelled"] = command
+        return []
+
+    @from_broker(pika.spec.Channel.FlowOk)
+    def taken_back(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if cancelled := channel.memory.pop("cancelled", None):
+            return [cancelled]
+        channel.memory["taken back"] = True
+        return []
 
 
 class HidesCancels(Liar):

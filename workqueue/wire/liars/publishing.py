@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import pika.spec
 from pika.spec import Basic, BasicProperties, Confirm
 
 from workqueue.wire.frames import Command
@@ -102,6 +103,11 @@ class ReordersPublishes(_Publishing):
         self.confirm_it(channel, number)
         channel.session.later(self.WAIT, lambda: self._flush(channel, ledger, command))
         return []
+
+    @from_client(pika.spec.Channel.Close)
+    def close(self, channel: Channel, command: Command) -> Iterable[Command]:
+        held: Command | None = channel.memory.pop("held", None)
+        return [command] if held is None else [held, command]
 
     def _flush(self, channel: Channel, ledger: PublishLedger, command: Command) -> None:
         if channel.memory.get("held") is command:

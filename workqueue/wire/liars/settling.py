@@ -154,7 +154,7 @@ class _Ending(Liar):
     """Does something about what a channel holds before the broker hears that it ended, however it ended."""
 
     #: Seconds between what it does and the end: a quorum queue can lose acks that precede the end of their channel.
-    LINGER = 0.3
+    LINGER = 1.0
 
     @from_client(pika.spec.Channel.Close, pika.spec.Connection.Close)
     def close(self, channel: Channel, command: Command) -> Iterable[Command]:
