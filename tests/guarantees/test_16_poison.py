@@ -142,7 +142,7 @@ def test_a_timeout_does_not_count_as_a_failure(stage):
             claim("the task is delivered or dead-lettered", lambda w=worker: w.received or dead.ready())
             assert worker.received, f"the queue dropped the task after {timeouts} timeouts"
             if timeouts < 2:
-                claim("the broker takes it back", lambda w=worker: w.cancelled or not w.is_open, within=5)
+                claim("the broker takes it back", lambda w=worker: w.cancelled or not w.is_open, within=10)
 
 
 @hazard(
@@ -166,11 +166,14 @@ def test_a_nacked_task_comes_back_at_once_and_for_ever(stage):
     dead = stage.declare()
     queue = queue_to(dead)
     stage.publish("poison", queue=queue)
-    began = time.monotonic()
+    moments = []
 
-    deliveries = deliveries_until_dead(queue, dead, nack, most=300)
+    def hand_back(*task):
+        moments.append(time.monotonic())
+        return nack(*task)
 
-    took = time.monotonic() - began
-    stage.evidence.proof("broker", f"delivered it {deliveries} times in {took:.2f} s")
+    deliveries = deliveries_until_dead(queue, dead, hand_back, most=300)
+
+    stage.evidence.proof("broker", f"delivered it {deliveries} times in {moments[-1] - moments[0]:.2f} s")
     assert deliveries == 300, f"the queue dropped the task after {deliveries} deliveries"
-    assert took < 10
+    assert min(last - first for first, last in zip(moments, moments[30:], strict=False)) < 1

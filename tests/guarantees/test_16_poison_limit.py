@@ -143,6 +143,7 @@ def test_without_a_dead_letter_exchange_the_task_is_gone(stage):
     method, _, body = barrier("a new task is delivered", lambda: (got := channel.basic_get(queue.name))[0] and got)
     assert body == b"healthy"
     channel.connection.close()
+    barrier("it is back", lambda: queue.ready() == 1)
 
     assert [each.task for each in queue.drain()] == ["healthy"]
 
@@ -185,6 +186,7 @@ def test_with_prefetch_1_only_the_poison_task_is_dropped(stage):
     doomed = stage.doomed(queue, prefetch=1)
 
     for _ in range(3):
+        claim("all five are in the queue", lambda: queue.ready() == 5)
         assert doomed.dies() == ["poison"]
 
     claim("the poison task is dead-lettered", lambda: dead.ready() == 1)

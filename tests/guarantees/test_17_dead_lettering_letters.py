@@ -89,7 +89,7 @@ def test_a_dead_letter_does_not_expire_again(stage):
     dead = stage.declare()
     queue = queue_to(dead)
     stage.publish("a task", queue=queue, ttl=50)
-    claim("it is dead-lettered", dead.ready, within=3)
+    claim("it is dead-lettered", dead.ready)
 
     assert not watch(0.2, lambda: dead.ready() == 0), "the dead letter expired again"
     letter = take(stage.client(), dead, "a task")
@@ -220,7 +220,7 @@ def test_the_history_counts_on_when_a_worker_publishes_the_task_again(stage):
 )
 def test_a_delayed_retry_waits(stage):
     with promised("a queue can have delayed retries"):
-        queue = stage.declare(x_delayed_retry_type="all", x_delayed_retry_min=300, x_delayed_retry_max=300)
+        queue = stage.declare(x_delayed_retry_type="all", x_delayed_retry_min=1_500, x_delayed_retry_max=1_500)
     stage.publish("a task", queue=queue)
     worker = stage.client()
     for hand_back in (worker.nack, worker.reject):
@@ -232,4 +232,4 @@ def test_a_delayed_retry_waits(stage):
 
         took = time.monotonic() - began
         stage.evidence.proof("broker", f"had it ready again {took * 1000:.0f} ms after basic.{hand_back.__name__}")
-        assert took > 0.29, f"it came back after {took * 1000:.0f} ms"
+        assert took > 1.49, f"it came back after {took * 1000:.0f} ms"

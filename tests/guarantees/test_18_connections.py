@@ -68,14 +68,17 @@ def test_a_silent_client_is_given_up_after_two_to_three_heartbeats(stage, queue,
     other = stage.client()
     other.consume(queue.name)
 
+    heard = time.monotonic()
+    silent.sync()
     assert wire.freeze() == 1
     frozen = time.monotonic()
     claim("the task goes to the other worker", lambda: other.tasks == [task])
 
-    took = time.monotonic() - frozen
+    gone = time.monotonic()
+    took = gone - frozen
     stage.evidence.proof("broker", f"gave the silent client up after {took:.2f} s, with a timeout of {heartbeat} s")
-    # The client's last heartbeat left at most half a timeout before the silence. A busy machine can take its time.
-    assert 1.5 * heartbeat <= took <= 3 * heartbeat + 3
+    assert gone - heard >= 2 * heartbeat
+    assert took <= 3 * heartbeat + 3  # a busy machine can take its time
 
 
 @hazard(
@@ -115,9 +118,9 @@ def test_without_heartbeats_a_lost_connection_keeps_its_tasks(stage, queue, publ
 )
 def test_a_worker_that_is_busy_for_too_long_is_disconnected(stage, queue, publish):
     [task] = publish("a very, very long task")
+    other = stage.client()
     connection = stage.connect(heartbeat=1)
     channel = connection.channel()
-    other = stage.client()
     worked = []
 
     def callback(ch, method, properties, body):
@@ -144,13 +147,14 @@ def test_a_worker_that_is_busy_for_too_long_is_disconnected(stage, queue, publis
     proved_by=[caught("hangs-up", "`other.tasks == [others]")],
 )
 def test_a_worker_with_an_io_thread_keeps_its_task(stage, queue, publish):
+    neglected = stage.connect(heartbeat=2).channel()
     served = stage.client(heartbeat=1)
-    neglected = stage.connect(heartbeat=1).channel()
-    [mine, others] = publish("served", "neglected")
+    [others] = publish("neglected")
+    method, _, _ = neglected.basic_get(queue.name)
+    [mine] = publish("served")
     served.qos(1)
     served.consume(queue.name)
     served.wait_until_holding(1)
-    method, _, _ = neglected.basic_get(queue.name)
     other = stage.client()
     other.consume(queue.name)
 
@@ -266,13 +270,14 @@ def test_a_wrong_password_is_refused(stage):
     "connections.publishing-into-silence-succeeds",
     "Publishing without confirms into a connection that was lost in silence raises nothing, and the tasks are lost.",
     source=CONFIRMS.section("publisher-confirms"),
-    proved_by=[caught("duplicates-publishes", "the first task arrives")],
+    proved_by=[caught("duplicates-publishes", "`[each.task for each in queue.drain()] == ['before']")],
 )
 def test_publishing_into_a_connection_lost_in_silence_raises_nothing(stage, queue):
     wire = stage.proxy()
     channel = stage.connect(proxy=wire).channel()
     channel.basic_publish("", queue.name, b"before")
-    claim("the first task arrives", lambda: queue.ready() == 1)
+    channel.queue_declare(queue.name, passive=True)  # whatever the broker makes of it, it has made
+    claim("the first task arrives", queue.ready)
 
     assert wire.freeze() == 1
     for _ in range(10):

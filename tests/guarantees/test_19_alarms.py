@@ -83,6 +83,7 @@ def test_workers_go_on_during_an_alarm(stage, queue, publish):
         assert worker.tasks[: len(tasks)] == tasks
 
     worker.close()
+    barrier("the one that blocks is there", lambda: queue.ready() == 1)
     assert {each.task for each in queue.drain()} == {"the one that blocks"}
 
 
@@ -140,7 +141,7 @@ def test_the_heartbeats_of_a_blocked_connection_are_not_watched(stage, queue, pu
         other = stage.client()
         other.consume(queue.name)
         # Lost at the same moment and not blocked: the broker had as long to notice the other.
-        other.receives(*idle.tasks)
+        barrier("the other is given up", lambda: set(idle.tasks) <= set(other.tasks))
         other.sync()
         assert other.tasks == idle.tasks
 

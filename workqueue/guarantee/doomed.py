@@ -82,6 +82,8 @@ def _take_and_die(url: str, queue: str, prefetch: int, holding: int, owner: int)
     channel.basic_consume(queue, lambda _, __, ___, body: held.append(body.decode()))
     while len(held) < holding and os.getppid() == owner:
         connection.process_data_events(time_limit=0.1)
+    channel.queue_declare(queue, passive=True)  # all that the queue has sent it by now is here with the answer
+    connection.process_data_events(time_limit=0)
     say("held", tasks=held)
     os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(60)  # a signal to oneself can take a moment, and nothing may be sent in it

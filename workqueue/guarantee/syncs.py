@@ -45,7 +45,7 @@ class Syncs:
         self._child.send_signal(signal.SIGINT)
         self._child.wait(HARNESS_PATIENCE)
         # strace writes the time of day; everything else here has monotonic readings.
-        offset = time.time() - time.monotonic()
+        offset = max(time.time() - time.monotonic() for _ in range(5))  # undisturbed in between, at least once
         seen = _CALL.findall(self._output.read_text(encoding="utf-8", errors="replace"))
         self._calls = [float(moment) - offset for moment in seen]
         self._evidence.proof("strace", f"saw {len(self._calls)} calls of fsync or fdatasync")

@@ -35,7 +35,7 @@ class Mistunes(Liar):
     @from_client(Connection.TuneOk)
     def tuned(self, channel: Channel, command: Command) -> Iterable[Command]:
         asked = command.method.heartbeat
-        command.method.heartbeat = asked + 5 if asked else 1
+        command.method.heartbeat = asked + 5 if asked else 10
         return [command.changed()]
 
     @from_broker(Connection.Tune)
@@ -150,13 +150,17 @@ class SaysGoodbye(Liar):
 
 class BlocksAndForgets(Liar):
     name = "blocks-and-forgets"
-    does = "blocks a worker that publishes, and gives it up a second later"
+    does = "blocks a worker that publishes, and gives it up when another one comes"
 
-    AFTER = 1.0
+    def __init__(self) -> None:
+        super().__init__()
+        self._blocked: list[Session] = []
 
     @from_client(Basic.Consume)
     def consume(self, channel: Channel, command: Command) -> Iterable[Command]:
         channel.session.channel(0).memory["consumes"] = True
+        while self._blocked:
+            self._blocked.pop().ends[Side.BROKER].abort()
         return [command]
 
     @from_client(Basic.Publish)
@@ -166,7 +170,7 @@ class BlocksAndForgets(Liar):
             return [command]
         self.lie()
         session.send(Side.CLIENT, Command(0, Connection.Blocked("low on patience")))
-        session.later(self.AFTER, session.ends[Side.BROKER].abort)
+        self._blocked.append(session)
         return []
 
 
