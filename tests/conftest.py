@@ -3,6 +3,7 @@
 import contextlib
 import subprocess
 
+import psutil
 import pytest
 
 
@@ -17,3 +18,18 @@ def started():
             return process
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def names():
+    """Says what those of some processes are called that still run."""
+
+    def of(processes):
+        found = []
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process.name())
+        return found
+
+    return of

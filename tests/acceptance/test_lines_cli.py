@@ -6,8 +6,11 @@ import signal
 import subprocess
 
 import pytest
+from pika.spec import Basic
 
 from workqueue.guarantee.waiting import PATIENCE
+from workqueue.wire.liar import Liar, from_broker
+from workqueue.wire.proxy import Proxy
 
 
 @pytest.fixture
@@ -129,9 +132,27 @@ def test_it_stops_when_the_broker_declines_and_says_which_are_in(
     assert kept == [number for number in range(1, rest) if number not in set(declined)]
 
 
-def test_what_nobody_knows_of_is_told(run, workqueue_stage, queue, channel, wait_for):
-    proxy = workqueue_stage.proxy()
-    program = run("new-task", "--queue", queue, "-", stdin=subprocess.PIPE, url=workqueue_stage.url(proxy=proxy))
+class CountsConfirms(Liar):
+    """Lies about nothing, and knows how many confirms have passed."""
+
+    def __init__(self):
+        super().__init__()
+        self.confirms = 0
+
+    @from_broker(Basic.Ack)
+    def ack(self, channel, command):
+        self.confirms += 1
+        return [command]
+
+
+@pytest.fixture
+def wire(workqueue_broker):
+    with Proxy.to(workqueue_broker.url, CountsConfirms()) as proxy:
+        yield proxy
+
+
+def test_what_nobody_knows_of_is_told(run, workqueue_stage, queue, channel, wire, wait_for):
+    program = run("new-task", "--queue", queue, "-", stdin=subprocess.PIPE, url=workqueue_stage.url(proxy=wire))
 
     def give(line, count):
         program.process.stdin.write(f"{line}\n")
@@ -139,10 +160,11 @@ def test_what_nobody_knows_of_is_told(run, workqueue_stage, queue, channel, wait
         wait_for(lambda: ready(channel, queue) == count, f"{line} is in the queue")
 
     give("one", 1)
-    proxy.lose_answers()
+    wait_for(lambda: wire.liar.confirms == 1, "its confirm has passed")
+    wire.lose_answers()
     give("two", 2)
     give("three", 3)
-    proxy.cut()
+    wire.cut()
     program.process.stdin.write("four\n")
     program.process.stdin.close()
 

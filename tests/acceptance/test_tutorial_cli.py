@@ -73,7 +73,7 @@ def test_a_signal_finishes_the_task_in_hand_and_hands_back_the_rest(run, queue, 
     options = ("--queue", queue, "--queue-type", kind)
     for text in ("first.", "second", "third"):
         assert run("new-task", *options, text).exit_code() == 0
-    worker = run("worker", *options, "--prefetch", "3", "--dot", "1")
+    worker = run("worker", *options, "--prefetch", "3", "--dot", "3")
     worker.expect(" [x] Received 'first.'")
 
     # When it is told to stop,

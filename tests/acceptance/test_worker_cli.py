@@ -249,7 +249,7 @@ def test_metrics_and_health_can_be_asked_for(run, queue, folder, send, port, wai
     worker = run("worker", "--queue", queue, "--handler", "tasks:handle", "--metrics", str(port), cwd=folder)
     worker.expect(WAITING)
     assert health(port) == (200, {"connected": True, "consuming": True, "blocked": False, "draining": False})
-    assert metrics(port)["workqueue_tasks_total", "done", queue] == 0
+    wait_for(lambda: metrics(port).get(("workqueue_tasks_total", "done", queue)) == 0, "the queue's series")
 
     gate = folder / "gate"
     send(queue, "one", f"hold {gate}")

@@ -47,15 +47,6 @@ def cluster(others, installation):
         yield cluster
 
 
-def names(processes):
-    found = []
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process.name())
-    return found
-
-
 def running(node):
     return set(json.loads(node.ctl("cluster_status", "--formatter", "json"))["running_nodes"])
 
@@ -73,7 +64,7 @@ def ready(node, queue):
         return connection.channel().queue_declare(queue, passive=True).method.message_count
 
 
-def test_its_nodes_are_three_and_have_one_epmd(cluster, others):
+def test_its_nodes_are_three_and_have_one_epmd(cluster, others, names):
     assert len({node.name for node in cluster.nodes}) == 3
     assert len({node.url for node in cluster.nodes}) == 3
     started = names(family(os.getpid()) - others)
@@ -105,7 +96,7 @@ def test_it_comes_back_when_all_its_nodes_were_killed(cluster):
     claim("it is to be seen elsewhere", lambda: ready(cluster.nodes[2], "after all were killed") == 1)
 
 
-def test_nothing_stays_of_one_that_does_not_start(installation):
+def test_nothing_stays_of_one_that_does_not_start(installation, names):
     before = family(os.getpid())
 
     with (
@@ -120,7 +111,7 @@ def test_nothing_stays_of_one_that_does_not_start(installation):
 OWNER = Path(__file__).with_name("owner.py")
 
 
-def test_nothing_stays_when_its_owner_is_killed(installation, started):
+def test_nothing_stays_when_its_owner_is_killed(installation, started, names):
     owner = started([sys.executable, str(OWNER), SPEC, "cluster"], stdout=subprocess.PIPE, text=True)
     assert owner.stdout.readline() == "begun\n"
     folders = [Path(line.strip()) for line in takewhile(lambda line: line != "started\n", owner.stdout)]

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import threading
+import time
 
 import pytest
 
@@ -35,8 +36,23 @@ def client_and_proxy(echo):
     with Proxy("127.0.0.1", echo[0]) as proxy, socket.create_connection(("127.0.0.1", proxy.port)) as client:
         client.sendall(b"one")
         assert client.recv(100) == b"one"
-        client.settimeout(0.2)
+        client.settimeout(5)
         yield client, proxy
+
+
+def nothing_comes(client):
+    client.settimeout(0.2)
+    with pytest.raises(TimeoutError):
+        client.recv(100)
+    client.settimeout(5)
+    return True
+
+
+def has(got, *parts):
+    deadline = time.monotonic() + 5
+    while got != list(parts) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return got == list(parts)
 
 
 def test_a_frozen_relay_passes_nothing_and_closes_nothing(echo, client_and_proxy):
@@ -45,8 +61,7 @@ def test_a_frozen_relay_passes_nothing_and_closes_nothing(echo, client_and_proxy
     assert proxy.freeze() == 1
     client.sendall(b"two")
 
-    with pytest.raises(TimeoutError):
-        client.recv(100)
+    assert nothing_comes(client)
     assert echo[1] == [b"one"]
 
 
@@ -55,14 +70,12 @@ def test_a_relay_can_lose_the_answers_alone_and_freeze_later(echo, client_and_pr
 
     assert proxy.lose_answers() == 1
     client.sendall(b"two")
-    with pytest.raises(TimeoutError):
-        client.recv(100)
-    assert echo[1] == [b"one", b"two"]
+    assert has(echo[1], b"one", b"two")
+    assert nothing_comes(client)
 
     assert proxy.freeze() == 1
     client.sendall(b"three")
-    with pytest.raises(TimeoutError):
-        client.recv(100)
+    assert nothing_comes(client)
     assert echo[1] == [b"one", b"two"]
 
 
@@ -70,8 +83,7 @@ def test_a_thawed_relay_passes_what_it_held_back(echo, client_and_proxy):
     client, proxy = client_and_proxy
     proxy.freeze()
     client.sendall(b"two")
-    with pytest.raises(TimeoutError):
-        client.recv(100)
+    assert nothing_comes(client)
 
     assert proxy.thaw() == 1
 
@@ -83,8 +95,7 @@ def test_lost_answers_come_after_a_thaw(client_and_proxy):
     client, proxy = client_and_proxy
     proxy.lose_answers()
     client.sendall(b"two")
-    with pytest.raises(TimeoutError):
-        client.recv(100)
+    assert nothing_comes(client)
 
     assert proxy.thaw() == 1
 

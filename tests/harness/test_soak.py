@@ -13,6 +13,7 @@ from workqueue.guarantee.soak.judgement import Judgement
 from workqueue.guarantee.soak.nemesis import Landed, Nemesis, possible
 from workqueue.guarantee.soak.run import Result, Settings
 from workqueue.guarantee.soak.schedule import EVERYONE, Fault, Step, plan
+from workqueue.guarantee.waiting import claim
 from workqueue.report import soak as report
 
 # The schedule
@@ -82,9 +83,12 @@ class Crew:
 
 
 def nemesis_after(*steps, broker=None):
-    nemesis = Nemesis(steps, 0.2, broker, Crew())
+    nemesis = Nemesis(steps, 60.0, broker, Crew())
     nemesis.start()
+    claim("it has done what it can", lambda: nemesis.failure or len(nemesis.landed + nemesis.missed) == len(steps))
+    nemesis.stop()
     nemesis.join(10)
+    assert not nemesis.is_alive()
     return nemesis
 
 

@@ -147,6 +147,11 @@ class Running:
         return [message.body for message in self.started]
 
     @property
+    def waiting(self):
+        """How many tasks it has here that are not started."""
+        return self.worker._handlers._inbox.qsize()
+
+    @property
     def ended(self):
         return not self._thread.is_alive()
 

@@ -27,8 +27,13 @@ def interrupt(_number, frame):
         (stage.f_code.co_filename.rpartition("/")[2], stage.f_code.co_name) for stage, _ in traceback.walk_stack(frame)
     }
     connecting = ("_session.py", "__init__") in at
-    # Only while the core is at work: this script is not the one under test. And seldom while it connects.
-    if ("producer.py", "_publish") in at and (not connecting or dice.random() < 0.02):
+    if not connecting:
+        attempts.clear()
+    elif not attempts:  # one of a few, at some moment of it
+        attempts.append(dice.random() < 0.2)
+    # Only while the core is at work: this script is not the one under test.
+    if ("producer.py", "_publish") in at and (not connecting or (attempts[0] and dice.random() < 0.1)):
+        attempts.clear()
         interrupts.append(connecting)
         raise InterruptError
 
@@ -41,7 +46,7 @@ def pester():
 
 url, queue, how, count = *sys.argv[1:4], int(sys.argv[4])
 dice = random.Random(7)
-interrupts = []
+interrupts, attempts = [], []
 sent, futures, failed = [], {}, []
 signal.signal(signal.SIGUSR1, interrupt)
 producer = Producer(url, window=20000, confirm_timeout=10)

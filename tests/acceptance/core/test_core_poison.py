@@ -191,7 +191,7 @@ def test_a_dead_letter_that_is_not_confirmed_leaves_the_task_where_it_is(url, qu
 
     # when a task fails for the last time, I expect it to go back,
     worker = work(url, queue, always_fails, max_attempts=1)
-    [first] = worker.until(TaskEnded)
+    first = worker.until(TaskEnded)[0]
     assert (first.outcome, first.settled) == ("failed", True)
     claim("it is tried again", lambda: len(worker.started) > 1)
 

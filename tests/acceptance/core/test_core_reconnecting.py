@@ -45,7 +45,7 @@ def test_what_was_not_started_is_dropped_with_its_connection_and_handled_once(
         producer.send(queue, body)
     worker = work(wire.through(url), queue, turns, prefetch=10)
     claim("the first is started", lambda: worker.bodies == [b"0"])
-    claim("all are here", lambda: aside.ready(queue) == 0)
+    claim("the others are here", lambda: worker.waiting == 9)
 
     # When the connection is lost,
     assert wire.cut() == 1
@@ -196,4 +196,4 @@ def test_no_thread_outlives_a_worker_that_was_never_connected():
 
     worker.run()
 
-    claim("its threads have ended", lambda: working() == before)
+    claim("its threads have ended", lambda: set(working()) <= set(before))

@@ -14,7 +14,7 @@ from workqueue.wire.liar import Liar, from_broker
 from workqueue.wire.proxy import Proxy
 from workqueue.wire.session import Side
 
-TIMEOUT = 0.5
+TIMEOUT = 1.0
 """Seconds that a confirmation may take here, where none comes."""
 
 SLACK = 2.0
@@ -29,10 +29,17 @@ def told(events, kind):
     return [event for event in events if isinstance(event, kind)]
 
 
+def hurry(producer):
+    """Wait TIMEOUT from now on, on the connection that it has. Until then it had time for what has to succeed."""
+    producer._session._timeout = TIMEOUT
+    producer._session._timing = False  # for the deadlines of before
+
+
 def test_behind_a_silent_wire_every_future_ends_in_time(url, wire, queue):
     # Given a producer whose window is full of what the broker cannot confirm, because the wire is silent,
-    producer = Producer(wire.through(url), window=10, confirm_timeout=TIMEOUT)
+    producer = Producer(wire.through(url), window=10)
     producer.send(queue, b"confirmed")
+    hurry(producer)
     assert wire.freeze() == 1
     began = time.monotonic()
     futures = [producer.send_async(queue, b"task") for _ in range(10)]
@@ -72,9 +79,10 @@ def test_after_a_publish_without_an_answer_the_next_goes_by_another_connection(u
     events = []
     with (
         Proxy.to(url, NeverAnswersAgain()) as wire,
-        Producer(wire.through(url), confirm_timeout=TIMEOUT, observer=events.append) as producer,
+        Producer(wire.through(url), observer=events.append) as producer,
     ):
         producer.send(queue, b"confirmed")
+        hurry(producer)
         first = producer.send_async(queue, b"first")
         with pytest.raises(OutcomeUnknown):
             producer.send(queue, b"second")
@@ -83,7 +91,7 @@ def test_after_a_publish_without_an_answer_the_next_goes_by_another_connection(u
         # I expect what is sent next to be confirmed at once, and the old connection to be given up.
         producer.send(queue, b"third")
 
-        assert "no answer within 0.5 s" in str(told(events, Disconnected)[0].reason)
+        assert f"no answer within {TIMEOUT:g} s" in str(told(events, Disconnected)[0].reason)
         claim("one connection is left", lambda: wire.connections == 1)
     kinds = [type(event) for event in told(events, Connected | Disconnected)]
     assert kinds == [Connected, Disconnected, Connected]
@@ -142,9 +150,10 @@ def test_a_window_full_of_what_was_given_up_during_an_alarm_is_left_behind(url, 
     # there seemed to be a reason for that,
     with (
         Proxy.to(url, NeverAnswersAgain()) as wire,
-        Producer(wire.through(url), window=1, confirm_timeout=TIMEOUT) as producer,
+        Producer(wire.through(url), window=1) as producer,
     ):
         producer.send(queue, b"confirmed")
+        hurry(producer)
         held = producer.send_async(queue, b"held")
         link = producer._session.link
         link.call_soon(lambda: link._on_blocked(None, Method(0, Connection.Blocked("low on memory"))))
@@ -163,11 +172,12 @@ def test_a_window_full_of_what_was_given_up_during_an_alarm_is_left_behind(url, 
 
 def test_the_window_counts_bytes_too(url, wire, new_queue):
     queue = new_queue("classic")
-    producer = Producer(wire.through(url), confirm_timeout=TIMEOUT)
+    producer = Producer(wire.through(url))
     producer.send(queue, b"confirmed")
     assert wire.freeze() == 1
     for _ in range(16):
         producer.send_async(queue, bytes(4 << 20))
+    hurry(producer)
 
     with pytest.raises(NotSent, match="16 of 1000 unconfirmed"):
         producer.send_async(queue, b"one byte too much")
