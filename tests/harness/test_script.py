@@ -12,7 +12,7 @@ from workqueue.guarantee.rules import Rules
 from workqueue.guarantee.script import dump_script, parse_script, tell, tell_view
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.sampled_from(["classic", "quorum"]).flatmap(lambda each: scripts(Rules.of(each, "4.3.6"))))
 def test_a_generated_script_can_be_written_down_and_read_again(script):
     assert parse_script(dump_script(script)) == script

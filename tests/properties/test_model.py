@@ -17,7 +17,7 @@ RULES = {
     for version in ("3.8.9", "3.10.8", "4.0.5", "4.3.6")
 }
 
-few = settings(max_examples=40, deadline=None)
+few = settings(max_examples=40)
 
 every_queue = pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
 
@@ -173,7 +173,7 @@ def test_random_scripts_can_tell_a_rule_from_its_opposite(queue_type, version, o
     found = find(
         scripts(rules),
         lambda script: list(views(rules, script)) != list(views(opposite, script)),
-        settings=settings(max_examples=2000, deadline=None, database=None, phases=[Phase.generate]),
+        settings=settings(max_examples=2000, database=None, phases=[Phase.generate]),
     )
 
     assert found
