@@ -107,7 +107,10 @@ class ReordersPublishes(_Publishing):
     @from_client(pika.spec.Channel.Close)
     def close(self, channel: Channel, command: Command) -> Iterable[Command]:
         held: Command | None = channel.memory.pop("held", None)
-        return [command] if held is None else [held, command]
+        if held is None:
+            return [command]
+        PublishLedger.of(channel).sent(None)
+        return [held, command]
 
     def _flush(self, channel: Channel, ledger: PublishLedger, command: Command) -> None:
         if channel.memory.get("held") is command:
