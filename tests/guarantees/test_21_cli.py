@@ -11,6 +11,7 @@ from workqueue.guarantee.verdict import Broken
 from workqueue.guarantee.waiting import claim
 
 CTL = ["ctl"]
+WRONG_USAGE = 64  # rabbitmqctl's exit status for commands and columns that it does not know
 
 
 def rows(broker, *command):
@@ -29,6 +30,8 @@ def accepted():
     try:
         yield
     except CtlFailed as error:
+        if error.status != WRONG_USAGE:
+            raise
         raise Broken(str(error)) from error
 
 

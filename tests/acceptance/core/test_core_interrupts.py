@@ -51,15 +51,18 @@ def test_an_interrupt_while_it_waits_for_room_costs_nothing_else(url, wire, queu
     def interrupt(*_):
         raise InterruptError
 
+    def send_interrupted():
+        threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGUSR1]).start()
+        producer.send_async(queue, b"no room")
+
     with Producer(wire.through(url), window=2) as producer:
         producer.send(queue, b"confirmed")
         wire.freeze()
         futures = [producer.send_async(queue, b"task") for _ in range(2)]
         previous = signal.signal(signal.SIGUSR1, interrupt)
         try:
-            threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGUSR1]).start()
             with pytest.raises(InterruptError):
-                producer.send_async(queue, b"no room")
+                send_interrupted()
         finally:
             signal.signal(signal.SIGUSR1, previous)
 
