@@ -157,6 +157,7 @@ def test_redeclaring_with_the_same_arguments_changes_nothing(stage, queue, publi
     with promised("the same declaration is accepted"), stage.channel() as channel:
         channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments))
 
+    assert queue.ready() == len(TASKS)
     assert bodies(queue.drain()) == TASKS
 
 

@@ -1,5 +1,6 @@
 """Poison tasks, those that no worker can do: in what ways they can fail and still come back."""
 
+import statistics
 import time
 
 from workqueue.guarantee.catalogue import guarantee, hazard
@@ -176,4 +177,5 @@ def test_a_nacked_task_comes_back_at_once_and_for_ever(stage):
 
     stage.evidence.proof("broker", f"delivered it {deliveries} times in {moments[-1] - moments[0]:.2f} s")
     assert deliveries == 300, f"the queue dropped the task after {deliveries} deliveries"
-    assert min(last - first for first, last in zip(moments, moments[30:], strict=False)) < 1
+    # In the middle of all: one pause of a busy machine says nothing of the broker.
+    assert statistics.median(last - first for first, last in zip(moments, moments[30:], strict=False)) < 1

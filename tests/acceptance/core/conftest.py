@@ -110,6 +110,20 @@ def producer(url):
 
 
 @pytest.fixture
+def wait_so_long():
+    """Has a producer wait so many seconds from now on, on the connection that it has.
+
+    Until then it has had the time that a busy machine needs for what has to succeed.
+    """
+
+    def wait(producer, seconds):
+        producer._session._timeout = seconds
+        producer._session._timing = False  # for the deadlines of before
+
+    return wait
+
+
+@pytest.fixture
 def wire(url):
     """A way to the broker that can fall silent, lose what passes, and be cut."""
     with Proxy.to(url) as proxy:

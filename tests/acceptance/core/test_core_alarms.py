@@ -39,13 +39,7 @@ def told(events, kind):
     return [event for event in events if isinstance(event, kind)]
 
 
-def wait_so_long(producer, seconds):
-    """From now on, and on the connection that it has. Until then it had time for what has to succeed."""
-    producer._session._timeout = seconds
-    producer._session._timing = False  # for the deadlines of before
-
-
-def test_a_blocked_producer_says_why_and_what_it_sends_ends_in_time(url, queue, aside, alarm):
+def test_a_blocked_producer_says_why_and_what_it_sends_ends_in_time(url, queue, aside, alarm, wait_so_long):
     events = []
     with Producer(url, observer=events.append) as producer:
         producer.send(queue, b"before")
@@ -86,7 +80,7 @@ def time_left(producer):
     return 0 if deadline is None else deadline - time.monotonic()
 
 
-def test_what_is_sent_with_retries_is_sent_when_the_alarm_is_over(url, new_queue, aside, alarm):
+def test_what_is_sent_with_retries_is_sent_when_the_alarm_is_over(url, new_queue, aside, alarm, wait_so_long):
     queue = new_queue("quorum")
     with Producer(url) as producer:
         producer.send(queue, b"before")
@@ -110,7 +104,7 @@ def test_what_is_sent_with_retries_is_sent_when_the_alarm_is_over(url, new_queue
     assert taken[1:] == [(b"patient", "a")] * 2
 
 
-def test_a_blocked_producer_closes_in_time(url, new_queue, alarm):
+def test_a_blocked_producer_closes_in_time(url, new_queue, alarm, wait_so_long):
     producer = Producer(url)
     queue = new_queue("classic")
     producer.send(queue, b"before")

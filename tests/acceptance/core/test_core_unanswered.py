@@ -29,17 +29,11 @@ def told(events, kind):
     return [event for event in events if isinstance(event, kind)]
 
 
-def hurry(producer):
-    """Wait TIMEOUT from now on, on the connection that it has. Until then it had time for what has to succeed."""
-    producer._session._timeout = TIMEOUT
-    producer._session._timing = False  # for the deadlines of before
-
-
-def test_behind_a_silent_wire_every_future_ends_in_time(url, wire, queue):
+def test_behind_a_silent_wire_every_future_ends_in_time(url, wire, queue, wait_so_long):
     # Given a producer whose window is full of what the broker cannot confirm, because the wire is silent,
     producer = Producer(wire.through(url), window=10)
     producer.send(queue, b"confirmed")
-    hurry(producer)
+    wait_so_long(producer, TIMEOUT)
     assert wire.freeze() == 1
     began = time.monotonic()
     futures = [producer.send_async(queue, b"task") for _ in range(10)]
@@ -74,7 +68,7 @@ class NeverAnswersAgain(Liar):
         return []
 
 
-def test_after_a_publish_without_an_answer_the_next_goes_by_another_connection(url, queue, aside):
+def test_after_a_publish_without_an_answer_the_next_goes_by_another_connection(url, queue, aside, wait_so_long):
     # Given a producer whose channel is not answered any more, though its connection lasts,
     events = []
     with (
@@ -82,7 +76,7 @@ def test_after_a_publish_without_an_answer_the_next_goes_by_another_connection(u
         Producer(wire.through(url), observer=events.append) as producer,
     ):
         producer.send(queue, b"confirmed")
-        hurry(producer)
+        wait_so_long(producer, TIMEOUT)
         first = producer.send_async(queue, b"first")
         with pytest.raises(OutcomeUnknown):
             producer.send(queue, b"second")
@@ -145,7 +139,7 @@ def test_what_is_under_way_on_the_old_connection_may_still_be_confirmed(url, new
     assert liar.lies == 1
 
 
-def test_a_window_full_of_what_was_given_up_during_an_alarm_is_left_behind(url, queue, aside):
+def test_a_window_full_of_what_was_given_up_during_an_alarm_is_left_behind(url, queue, aside, wait_so_long):
     # Given a producer whose only place is held by a message that nobody will answer for, and that was given up when
     # there seemed to be a reason for that,
     with (
@@ -153,7 +147,7 @@ def test_a_window_full_of_what_was_given_up_during_an_alarm_is_left_behind(url, 
         Producer(wire.through(url), window=1) as producer,
     ):
         producer.send(queue, b"confirmed")
-        hurry(producer)
+        wait_so_long(producer, TIMEOUT)
         held = producer.send_async(queue, b"held")
         link = producer._session.link
         link.call_soon(lambda: link._on_blocked(None, Method(0, Connection.Blocked("low on memory"))))
@@ -170,14 +164,14 @@ def test_a_window_full_of_what_was_given_up_during_an_alarm_is_left_behind(url, 
     assert [taken.body for taken in aside.take(queue, 3)] == [b"confirmed", b"held", b"next"]
 
 
-def test_the_window_counts_bytes_too(url, wire, new_queue):
+def test_the_window_counts_bytes_too(url, wire, new_queue, wait_so_long):
     queue = new_queue("classic")
     producer = Producer(wire.through(url))
     producer.send(queue, b"confirmed")
     assert wire.freeze() == 1
     for _ in range(16):
         producer.send_async(queue, bytes(4 << 20))
-    hurry(producer)
+    wait_so_long(producer, TIMEOUT)
 
     with pytest.raises(NotSent, match="16 of 1000 unconfirmed"):
         producer.send_async(queue, b"one byte too much")
