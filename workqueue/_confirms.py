@@ -27,6 +27,7 @@ class Publish:
     future: Future[None]
     started: float = 0.0
     deadline: float = 0.0
+    tag: int = 0
     returned: str | None = None
     given_up: bool = False
 
@@ -79,8 +80,8 @@ class ConfirmWindow:
         while self._unsent:
             publish = self._unsent[0]
             publish.returned = None  # if it was, that was a namesake
-            self._last_tag += 1
-            self._by_tag[self._last_tag] = publish
+            self._last_tag = publish.tag = self._last_tag + 1
+            self._by_tag[publish.tag] = publish
             taken.append(self._unsent.popleft())  # last: whoever is interrupted may have one twice, but loses none
         return taken
 

@@ -9,6 +9,7 @@ import functools
 import itertools
 import math
 import queue as queues
+import select
 import socket
 import struct
 import threading
@@ -28,6 +29,7 @@ from pika.spec import Basic, BasicProperties
 
 from workqueue import _frames
 from workqueue._consumer import Consumer
+from workqueue._direct import DirectSocket
 from workqueue._explain import explain_closed, explain_refusal
 from workqueue._url import check_url, safe_url
 from workqueue.errors import Closed, ConnectionLost, ConsumerCancelled, InvalidURL, WorkqueueError
@@ -56,6 +58,7 @@ class _Connection(SelectConnection):
     bytes_received: int
     bytes_sent: int
     _transport: Any
+    _nbio: Any
     _frame_buffer: bytes
     _process_frame: Callable[[Any], None]
     _terminate_stream: Callable[[Exception], None]
@@ -63,7 +66,7 @@ class _Connection(SelectConnection):
     def __init__(self, writing: threading.RLock, *arguments: Any, **options: Any) -> None:
         self.routes: dict[int, Route] = {}  # by channel: what is given each frame first, and says whether it took it
         self.writing = writing
-        self._socket: socket.socket | None = None  # the same, as long as we like, while pika closes its own at any time
+        self._direct: DirectSocket | None = None
         self._late: list[bytes] = []  # what the socket had no room for
         super().__init__(*arguments, **options)
 
@@ -71,30 +74,39 @@ class _Connection(SelectConnection):
         """Send encoded frames; return whether there is a rest, which the I/O thread has to send."""
         data, sent, transport = b"".join(frames), 0, self._transport
         # At once, if that is possible. pika would first wait until the socket is writable, which it nearly always is.
-        if data and self._socket and not self._late and transport and not transport.get_write_buffer_size():
-            with contextlib.suppress(OSError):  # full, or broken: pika will find out
-                sent = self._socket.send(data)
-                self.bytes_sent += sent
+        if data and self._direct and not self._late and transport and not transport.get_write_buffer_size():
+            sent = self._direct.send(data)
+            self.bytes_sent += sent
         self._late += [data[at : at + _CHUNK] for at in range(sent, len(data), _CHUNK)]
         return bool(self._late)
 
-    def take_over(self) -> None:
+    def receive(self, expected: Callable[[], bytes | None], timeout: float) -> None:
+        """Take this frame in the caller's thread, if it is the next that comes, and comes within so many seconds."""
+        if direct := self._direct:
+            direct.receive(lambda: None if self._frame_buffer else expected(), self._on_data_available, timeout)
+
+    def take_over(self, loop: IOLoop) -> None:
         """Have pika read 64 KiB at a time, rather than 4, and not once more to see that there is nothing left.
 
-        And write beside it. Neither with TLS, which keeps bytes that no poll would tell of, and is not for two threads.
+        And read and write beside it. Not with TLS, which keeps bytes that no poll would tell of, and is not for two
+        threads.
         """
         transport: Any = self._transport
-        if isinstance(transport, _AsyncPlaintextTransport):
+        if isinstance(transport, _AsyncPlaintextTransport) and hasattr(select, "epoll"):
             transport._MAX_RECV_BYTES = _CHUNK  # type: ignore[attr-defined]
             transport._MAX_CONSUME_BYTES = 1  # type: ignore[attr-defined]
-            self._socket = transport._sock.dup()  # type: ignore[attr-defined]
+            sock: socket.socket = transport._sock  # type: ignore[attr-defined]
+            self._direct = DirectSocket(sock, transport._on_socket_readable)  # type: ignore[attr-defined]
+            self._nbio.remove_reader(sock.fileno())
+            loop.add_handler(self._direct.fileno(), self._direct.on_readable, loop.READ)
 
-    def release(self) -> None:
-        """Write beside pika no more."""
+    def release(self, loop: IOLoop) -> None:
+        """Read and write beside pika no more."""
         with self.writing:
-            if self._socket:
-                self._socket.close()
-            self._socket = None
+            direct, self._direct = self._direct, None
+        if direct:
+            loop.remove_handler(direct.fileno())
+            direct.close()
 
     def _output_marshaled_frames(self, frames: Sequence[bytes]) -> None:
         with self.writing:
@@ -197,6 +209,13 @@ class Link:
         with self.writing:
             if self._connection.write(frames):
                 self.call_soon(lambda: self._connection._output_marshaled_frames([]))
+
+    def receive(self, expected: Callable[[], bytes | None], timeout: float) -> None:
+        """Wait so many seconds for a frame that answers what the caller has sent, if it is to be the next.
+
+        It is taken in the caller's thread then, which spares it a change of threads. Any other frame ends that.
+        """
+        self._connection.receive(expected, min(timeout, _POLL))
 
     def ask(self, start: Callable[[Future[T]], None], timeout: float = ANSWER_TIMEOUT) -> T:
         """Have the I/O thread start something; wait for its answer. Raises what the link was lost to."""
@@ -322,7 +341,7 @@ class Link:
             self._loop.close()
 
     def _on_open(self, _: object) -> None:
-        self._connection.take_over()
+        self._connection.take_over(self._loop)
         self.frame_max = int(self._connection.params.frame_max)
         _resolve(self._opened, None)
 
@@ -360,7 +379,7 @@ class Link:
 
     def _on_closed(self, _: object, reason: BaseException) -> None:
         self._fail(explain_closed(reason, self.safe_url, opened=self._opened.done()))
-        self._connection.release()
+        self._connection.release(self._loop)
         self._loop.stop()
 
     def _fail(self, reason: WorkqueueError) -> None:

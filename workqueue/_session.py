@@ -1,5 +1,6 @@
 """A producer's connection, and what becomes of each message that it was given."""
 
+import functools
 import threading
 import time
 from collections.abc import Callable
@@ -28,6 +29,7 @@ class Session:
         self._timing = False
         self._retired = False
         self._spoiled = False
+        self._sender = 0  # the thread that has called send last
         self.stuck = False
         """Whether a message was not answered in time, and no alarm is the reason. Then none may ever be again: RabbitMQ
         4.3.6 forgets what it owes a channel that has published to a quorum queue without a majority."""
@@ -78,6 +80,7 @@ class Session:
                 raise self._not_sent(publish.message_id) from self.link.failure
             if now:  # whoever waits for the answer should not wait for the I/O thread, too
                 self._flush()
+                self._receive(publish)
             elif first:  # one wake-up of the I/O thread for a burst of messages
                 self.link.call_soon(self._flush)
         except errors.NotSent:
@@ -86,6 +89,16 @@ class Session:
             self._spoiled = self._spoiled or begun
             self._give_up_if_spoiled()
             raise
+
+    def _receive(self, publish: Publish) -> None:
+        """Take the confirmation in this thread, which saves a change of threads, if no other one has sent lately.
+
+        Else what comes next is hardly that; and whoever waits for another message would wait for this thread, too.
+        """
+        before, self._sender = self._sender, threading.get_ident()
+        if before == self._sender:
+            ack = functools.partial(_frames.ack, PUBLISH_CHANNEL, multiple=False)
+            self.link.receive(lambda: None if publish.future.done() else ack(publish.tag), self._timeout)
 
     def _has_room(self, size: int) -> bool:
         if not self._window.has_room(size):
