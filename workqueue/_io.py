@@ -83,6 +83,7 @@ class _Connection(SelectConnection):
     def receive(self, expected: Callable[[], bytes | None], timeout: float) -> None:
         """Take this frame in the caller's thread, if it is the next that comes, and comes within so many seconds."""
         if direct := self._direct:
+            # In the middle of another frame, the same bytes would mean nothing.
             direct.receive(lambda: None if self._frame_buffer else expected(), self._on_data_available, timeout)
 
     def take_over(self, loop: IOLoop) -> None:
@@ -211,9 +212,9 @@ class Link:
                 self.call_soon(lambda: self._connection._output_marshaled_frames([]))
 
     def receive(self, expected: Callable[[], bytes | None], timeout: float) -> None:
-        """Wait so many seconds for a frame that answers what the caller has sent, if it is to be the next.
+        """Wait a moment, ``timeout`` seconds at most, for a frame, and take it in the caller's thread.
 
-        It is taken in the caller's thread then, which spares it a change of threads. Any other frame ends that.
+        Whether it has come or not, is for the caller to see. Whoever is interrupted in here has to give the link up.
         """
         self._connection.receive(expected, min(timeout, _POLL))
 

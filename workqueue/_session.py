@@ -27,12 +27,8 @@ class Session:
         self._changed = threading.Condition(self._lock)
         self._open = False
         self._timing = False
-        self._retired = False
         self._spoiled = False
         self._sender = 0  # the thread that has called send last
-        self.stuck = False
-        """Whether a message was not answered in time, and no alarm is the reason. Then none may ever be again: RabbitMQ
-        4.3.6 forgets what it owes a channel that has published to a quorum queue without a majority."""
         self.link = Link(url, "workqueue producer", self._on_lost, self._on_blocked, abandoned)
         try:
             self.link.open()
@@ -45,7 +41,7 @@ class Session:
     @property
     def usable(self) -> bool:
         """Whether it can send what comes next."""
-        return not (self.stuck or self._spoiled or self.link.failure)
+        return not (self._spoiled or self.link.failure)
 
     @property
     def state(self) -> str:
@@ -86,8 +82,8 @@ class Session:
         except errors.NotSent:
             raise
         except BaseException:  # such as KeyboardInterrupt
-            self._spoiled = self._spoiled or begun
-            self._give_up_if_spoiled()
+            if begun:
+                self.give_up("interrupted while a message was being sent")
             raise
 
     def _receive(self, publish: Publish) -> None:
@@ -114,26 +110,19 @@ class Session:
         with self._lock:
             given_up = self.link.blocked is None and self._window.next_deadline() is None
         if given_up:  # all that is in the window, during an alarm that is over: there will never be room again
-            self._stick()
+            self.give_up(problem)
         return errors.NotSent(problem, message_id=message_id)
 
-    def retire(self) -> None:
-        """Close it once all that it has is settled or given up. Whatever replaces it begins with an empty window."""
-        self._retired = True
-        self._give_up_if_spoiled()  # once more, since that can be interrupted, too
-        self.link.call_soon(lambda: self._settle(list))
+    def give_up(self, why: str) -> None:
+        """Send nothing more; begin to close it. Of what is not settled yet, nobody can tell."""
+        self._spoiled = True  # at once: whoever hears of it may send again
+        self.link.give_up(errors.ConnectionLost(why))
 
-    def _give_up_if_spoiled(self) -> None:
-        if self._spoiled:
-            self.link.give_up(errors.ConnectionLost("interrupted while a message was being sent"))
-
-    def close(self, until: float) -> None:
-        """Wait so long, on the monotonic clock, for what is not settled; disconnect."""
+    def close(self, timeout: float) -> None:
+        """Wait so many seconds for what is not settled; disconnect."""
         if not self.link.in_io_thread:
             with self._lock:
-                self._changed.wait_for(
-                    lambda: self.link.failure or self._window.next_deadline() is None, until - time.monotonic()
-                )
+                self._changed.wait_for(lambda: self.link.failure or self._window.next_deadline() is None, timeout)
         self.link.close()
 
     def _flush(self) -> None:
@@ -154,13 +143,6 @@ class Session:
         if not self._timing:
             self.link.call_soon(self._watch_deadlines)
 
-    def _stick(self) -> None:
-        with self._lock:
-            first, self.stuck = not self.stuck, True
-        if first:
-            lost = f"no answer within {self._timeout:g} s: what is sent next, is sent by another connection"
-            self._tell(Disconnected(errors.ConnectionLost(lost), "producer"))
-
     # In the I/O thread:
 
     def _watch_deadlines(self) -> None:
@@ -175,7 +157,9 @@ class Session:
         with self._lock:
             late = self._window.expired(time.monotonic(), f"within {self._timeout:g} s; {self.state}")
         if late and self.link.blocked is None:
-            self._stick()  # before anybody hears of it, who may try again
+            # There may never be an answer again: RabbitMQ 4.3.6 forgets what it owes a channel that has published to a
+            # quorum queue without a majority.
+            self.give_up(f"no answer within {self._timeout:g} s")
         self._settle(lambda: late)
         self._watch_deadlines()
 
@@ -202,15 +186,13 @@ class Session:
 
     def _on_lost(self, reason: errors.WorkqueueError) -> None:
         self._settle(lambda: self._window.lost(str(reason)))
-        if not self.stuck and not isinstance(reason, errors.Closed):
+        if not isinstance(reason, errors.Closed):
             self._tell(Disconnected(reason, "producer"))
 
     def _settle(self, settle: Callable[[], list[Settled]]) -> None:
         with self._lock:
             settled = settle()
             self._changed.notify_all()
-            if self._retired and self._window.next_deadline() is None:
-                self.link.close()
         for publish, error in settled:
             if error is None:
                 publish.future.set_result(None)

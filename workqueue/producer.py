@@ -3,7 +3,6 @@
 import itertools
 import os
 import threading
-import time
 import uuid
 import weakref
 from concurrent.futures import Future
@@ -66,7 +65,6 @@ class Producer:
         self._ids = map(f"{uuid.uuid4().hex}-{{:x}}".format, itertools.count())
         self._connecting = threading.Lock()
         self._session: Session | None = None
-        self._retired: list[Session] = []  # that may have messages under way
 
     def __enter__(self) -> Self:
         self._connected()
@@ -133,11 +131,9 @@ class Producer:
     def _close(self, timeout: float) -> None:
         self._closed.set()
         with self._connecting:
-            sessions = [*self._retired, self._session]
-        until = time.monotonic() + timeout
-        for session in sessions:
-            if session is not None:
-                session.close(until)
+            session = self._session
+        if session is not None:
+            session.close(timeout)
 
     def _deliver(self, queue: Queue | str, body: bytes, message_id: str, properties: bytes, retry: int) -> None:
         backoff = Backoff()
@@ -177,8 +173,7 @@ class Producer:
             if self._closed.is_set():
                 raise errors.Closed("the producer was closed")
             if self._session is not None and not self._session.usable:
-                self._retired = [each for each in [*self._retired, self._session] if each.link.failure is None]
-                self._session.retire()
+                self._session.give_up("interrupted")  # once more: the first time may have been
                 self._session = None
             if self._session is None:
                 self._session = Session(self._url, self._window, self._timeout, self._tell, self._closed.is_set)

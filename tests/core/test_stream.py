@@ -11,6 +11,7 @@ from pika.exceptions import InvalidFrameError
 from pika.spec import Basic, Channel
 
 from workqueue import _io
+from workqueue._direct import DirectSocket
 
 ACK = pika_frame.Method(1, Basic.Ack(1)).marshal()
 
@@ -23,7 +24,7 @@ def connection():
     connection._frame_buffer = b""
     connection.bytes_received = connection.bytes_sent = connection.frames_sent = 0
     connection.writing = threading.RLock()
-    connection._socket, connection._late = None, []
+    connection._direct, connection._late = None, []
     connection._transport = None
     connection.routed, connection.processed = [], []
     connection._process_frame = connection.processed.append
@@ -89,15 +90,24 @@ class Transport:
         self.taken.append(data)
 
 
+class Loop:
+    """In pika's place: watches nothing."""
+
+    def remove_handler(self, fileno):
+        assert fileno > 0
+
+
 @pytest.fixture
 def peer(connection):
     """The other end of the socket that the connection writes to beside pika."""
     connection._transport = Transport()
-    connection._socket, peer = socket.socketpair()
-    connection._socket.setblocking(False)
-    with connection._socket, peer:
-        peer.setblocking(False)
+    ours, peer = socket.socketpair()
+    ours.setblocking(False)
+    peer.setblocking(False)
+    with ours, peer:
+        connection._direct = DirectSocket(ours, pytest.fail)
         yield peer
+        connection.release(Loop())
 
 
 def read_all(peer):
@@ -149,7 +159,7 @@ def test_what_cannot_be_sent_any_more_is_kept_for_pika_to_find_out(connection, p
     if end == "peer":
         peer.close()
     elif end == "released":
-        connection.release()
+        connection.release(Loop())
     else:
         connection._transport = None
 

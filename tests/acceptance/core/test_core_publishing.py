@@ -6,7 +6,7 @@ import pytest
 from pika.spec import Basic
 
 from workqueue import Closed, Nacked, Producer, Queue, TopologyMismatch, Unroutable
-from workqueue.events import PublishFailed
+from workqueue.events import Published, PublishFailed
 from workqueue.guarantee.waiting import PATIENCE, claim
 from workqueue.wire.frames import Command
 from workqueue.wire.liar import Liar, from_broker
@@ -45,6 +45,52 @@ def test_threads_may_share_a_producer_and_be_the_first_to_use_a_queue(producer, 
 
     assert outcomes(futures) == [None] * 400
     assert len({taken.properties.message_id for taken in aside.take(queue, 400)}) == 400
+
+
+def test_who_sends_alone_takes_what_it_waits_for_itself_and_nothing_of_others(url, queue):
+    # Given a producer that tells by which thread each message was settled, and by which a callback was called,
+    settled, called = {}, []
+
+    def observer(event):
+        if isinstance(event, Published):
+            settled[event.message_id] = threading.current_thread()
+
+    with Producer(url, observer=observer) as producer:
+        # When one thread sends now this way, now that,
+        for number in range(100):
+            producer.send(queue, b"task", message_id=f"alone {number}")
+            future = producer.send_async(queue, b"task", message_id=f"async {number}")
+            future.add_done_callback(lambda _: called.append(threading.current_thread()))
+            producer.send(queue, b"task", message_id=f"not alone {number}")
+            assert future.exception(PATIENCE) is None
+        claim("everything was told", lambda: len(settled) == 300 and len(called) == 100)
+
+    # I expect it to settle what it waits for in its own thread (unless the broker is too fast), and nothing else.
+    here = threading.current_thread()
+    assert here in {settled[f"alone {number}"] for number in range(100)}
+    assert here not in {settled[f"async {number}"] for number in range(100)}
+
+
+def test_threads_that_send_at_the_same_time_each_get_their_own_answer(producer, queue, aside):
+    failed = []
+
+    def send(letter):
+        try:
+            for number in range(100):
+                producer.send(queue, b"%c%d" % (letter, number))
+        except Exception as error:  # noqa: BLE001 - it is for the test to look at
+            failed.append(error)
+
+    threads = [threading.Thread(target=send, args=[letter]) for letter in b"abcdefgh"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+
+    assert not failed
+    assert {taken.body for taken in aside.take(queue, 800)} == {
+        b"%c%d" % (letter, number) for letter in b"abcdefgh" for number in range(100)
+    }
 
 
 def test_a_message_is_persistent_and_carries_its_id(producer, queue, aside):
