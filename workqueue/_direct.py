@@ -27,8 +27,8 @@ class DirectSocket:
         self.fileno = self._there.fileno
 
     def send(self, data: bytes) -> int:
-        """Send what there is room for; return how many bytes. 0 if it is broken, too: who reads finds out."""
-        with contextlib.suppress(OSError):
+        """Send what there is room for; return how many bytes."""
+        with contextlib.suppress(OSError):  # there is none, or the I/O thread will find out
             return self._socket.send(data)
         return 0
 
@@ -50,10 +50,13 @@ class DirectSocket:
             return
         try:
             self._there.modify(self._socket, 0)
-            if expected() and self._here.poll(timeout * 1000) and (frame := expected()):
-                with contextlib.suppress(OSError):
+            taken = b""
+            if expected() and self._here.poll(timeout * 1000) and (frame := expected()):  # which may have changed
+                with contextlib.suppress(OSError):  # the I/O thread will find out
                     if self._socket.recv(len(frame) + 1, socket.MSG_PEEK) == frame:
-                        take(self._socket.recv(len(frame)))
+                        taken = self._socket.recv(len(frame))
+            if taken:
+                take(taken)
         finally:
             self._there.modify(self._socket, select.EPOLLIN)
             self._reading.release()
