@@ -1,68 +1,63 @@
-"""A connection's socket once more, for threads that need not wait for the I/O thread. Linux only.
+"""A connection's socket once more, for a thread that would only lose time by waiting for the I/O thread. Linux only."""
 
-Sending and receiving are two matters: whoever sends holds a lock of its own.
-"""
-
-import contextlib
 import select
 import socket
 import threading
+import weakref
 from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_MOMENT = 100  # milliseconds
 
 
 class DirectSocket:
-    """A duplicate of ``original``, which stays open while pika closes its own at any time.
+    """A duplicate of ``original``: it stays open as long as anybody uses it, while pika closes its own at any time.
 
-    Its ``fileno`` is for the I/O thread to watch, which calls ``on_readable`` then.
+    The I/O thread watches ``fileno``, and calls ``on_readable`` then, which calls ``read``.
     """
 
-    def __init__(self, original: socket.socket, read: Callable[[], None]) -> None:
+    def __init__(self, original: socket.socket, read: Callable[[], object]) -> None:
         self._socket = original.dup()
+        weakref.finalize(self, self._socket.close)
         self._read = read
-        self._reading = threading.Lock()
-        self._here = select.poll()
-        self._here.register(self._socket, select.POLLIN)
-        self._there = select.epoll()
-        self._there.register(self._socket, select.EPOLLIN)
-        self.fileno = self._there.fileno
+        self._reading = threading.RLock()  # a signal handler may send while its own thread reads
+        self._watched = select.epoll()
+        self._watched.register(self._socket, select.EPOLLIN)
+        self.fileno = self._watched.fileno
 
     def send(self, data: bytes) -> int:
-        """Send what there is room for; return how many bytes."""
-        with contextlib.suppress(OSError):  # there is none, or the I/O thread will find out
-            return self._socket.send(data)
-        return 0
+        """Send what there is room for; return how many bytes. The answer is for the I/O thread to read."""
+        self._watched.modify(self._socket, select.EPOLLIN)
+        return self._try(self._socket.send, data) or 0
 
     def on_readable(self, *_: object) -> None:
-        """In the I/O thread: read, unless another thread does."""
-        if self._reading.acquire(blocking=False):
-            try:
-                self._read()
-            finally:
-                self._reading.release()
+        """In the I/O thread: read."""
+        with self._reading:
+            self._read()
 
-    def receive(self, expected: Callable[[], bytes | None], take: Callable[[bytes], None], timeout: float) -> None:
-        """Wait in the caller's thread for exactly these bytes, and take them.
+    def receive(self, expected: Callable[[], bytes | None], take: Callable[[bytes], None]) -> None:
+        """Wait a moment for exactly these bytes, and take them in this thread. Leave anything else to the I/O thread.
 
-        Whatever else comes, is left to the I/O thread, and so is what does not come in so many seconds. Whoever is
-        interrupted in here leaves a socket that is of no more use.
+        ``expected`` returns None once there is nothing to wait for.
         """
-        if not self._reading.acquire(blocking=False):
-            return
+        readable = select.poll()
+        readable.register(self._socket, select.POLLIN)
         try:
-            self._there.modify(self._socket, 0)
-            taken = b""
-            if expected() and self._here.poll(timeout * 1000) and (frame := expected()):  # which may have changed
-                with contextlib.suppress(OSError):  # the I/O thread will find out
-                    if self._socket.recv(len(frame) + 1, socket.MSG_PEEK) == frame:
-                        taken = self._socket.recv(len(frame))
-            if taken:
-                take(taken)
-        finally:
-            self._there.modify(self._socket, select.EPOLLIN)
-            self._reading.release()
+            self._watched.modify(self._socket, 0)
+            if expected() and readable.poll(_MOMENT):
+                with self._reading:
+                    frame = expected()
+                    if frame and self._try(self._socket.recv, len(frame) + 1, socket.MSG_PEEK) == frame:
+                        take(self._socket.recv(len(frame)))
+        finally:  # a single call, which no signal handler can come before
+            self._watched.modify(self._socket, select.EPOLLIN)
 
-    def close(self) -> None:
-        """For good. Waits for who is reading, but not for ever: it may have been interrupted."""
-        self._reading.acquire(timeout=1.0)
-        self._there.close()
-        self._socket.close()
+    def _try(self, method: Callable[..., T], *arguments: object) -> T | None:
+        try:
+            return method(*arguments)
+        except OSError as error:
+            if error.__traceback__ and error.__traceback__.tb_next:  # a signal handler's, such as TimeoutError
+                raise
+            return None  # there is no room, or the I/O thread will find out

@@ -1,7 +1,7 @@
 """One connection to the broker and the thread that serves it. The only module of the core that knows pika.
 
-pika is not thread-safe: the I/O thread alone touches its objects, and everything else asks that thread, or writes to
-the socket beside it. Because it does nothing else, heartbeats are answered however long a task takes.
+pika is not thread-safe: the I/O thread alone touches its objects, and everything else asks that thread, or uses the
+socket beside it. Because it does nothing else, heartbeats are answered however long a task takes.
 """
 
 import contextlib
@@ -66,7 +66,7 @@ class _Connection(SelectConnection):
     def __init__(self, writing: threading.RLock, *arguments: Any, **options: Any) -> None:
         self.routes: dict[int, Route] = {}  # by channel: what is given each frame first, and says whether it took it
         self.writing = writing
-        self._direct: DirectSocket | None = None
+        self.direct: DirectSocket | None = None
         self._late: list[bytes] = []  # what the socket had no room for
         super().__init__(*arguments, **options)
 
@@ -74,40 +74,34 @@ class _Connection(SelectConnection):
         """Send encoded frames; return whether there is a rest, which the I/O thread has to send."""
         data, sent, transport = b"".join(frames), 0, self._transport
         # At once, if that is possible. pika would first wait until the socket is writable, which it nearly always is.
-        if data and self._direct and not self._late and transport and not transport.get_write_buffer_size():
-            sent = self._direct.send(data)
+        if data and self.direct and not self._late and transport and not transport.get_write_buffer_size():
+            sent = self.direct.send(data)
             self.bytes_sent += sent
         self._late += [data[at : at + _CHUNK] for at in range(sent, len(data), _CHUNK)]
         return bool(self._late)
 
-    def receive(self, expected: Callable[[], bytes | None], timeout: float) -> None:
-        """Take this frame in the caller's thread, if it is the next that comes, and comes within so many seconds."""
-        if direct := self._direct:
-            # In the middle of another frame, the same bytes would mean nothing.
-            direct.receive(lambda: None if self._frame_buffer else expected(), self._on_data_available, timeout)
-
-    def take_over(self, loop: IOLoop) -> None:
+    def take_over(self) -> None:
         """Have pika read 64 KiB at a time, rather than 4, and not once more to see that there is nothing left.
 
-        And read and write beside it. Not with TLS, which keeps bytes that no poll would tell of, and is not for two
+        And use the socket beside it. Not with TLS, which keeps bytes that no poll would tell of, and is not for two
         threads.
         """
         transport: Any = self._transport
-        if isinstance(transport, _AsyncPlaintextTransport) and hasattr(select, "epoll"):
+        if isinstance(transport, _AsyncPlaintextTransport):
             transport._MAX_RECV_BYTES = _CHUNK  # type: ignore[attr-defined]
             transport._MAX_CONSUME_BYTES = 1  # type: ignore[attr-defined]
-            sock: socket.socket = transport._sock  # type: ignore[attr-defined]
-            self._direct = DirectSocket(sock, transport._on_socket_readable)  # type: ignore[attr-defined]
-            self._nbio.remove_reader(sock.fileno())
-            loop.add_handler(self._direct.fileno(), self._direct.on_readable, loop.READ)
+            if hasattr(select, "epoll"):
+                sock: socket.socket = transport._sock  # type: ignore[attr-defined]
+                self.direct = DirectSocket(sock, transport._on_socket_readable)  # type: ignore[attr-defined]
+                self._nbio.remove_reader(sock.fileno())
+                self.ioloop.add_handler(self.direct.fileno(), self.direct.on_readable, IOLoop.READ)
 
-    def release(self, loop: IOLoop) -> None:
-        """Read and write beside pika no more."""
+    def release(self) -> None:
+        """Use the socket beside pika no more."""
         with self.writing:
-            direct, self._direct = self._direct, None
-        if direct:
-            loop.remove_handler(direct.fileno())
-            direct.close()
+            if self.direct:
+                self.ioloop.remove_handler(self.direct.fileno())
+            self.direct = None
 
     def _output_marshaled_frames(self, frames: Sequence[bytes]) -> None:
         with self.writing:
@@ -186,7 +180,7 @@ class Link:
 
     def give_up(self, reason: WorkqueueError) -> None:
         """Begin to close it, as lost for this reason."""
-        self.call_soon(lambda: self._shut(reason))
+        self.call_soon(lambda: self.shut(reason))
 
     def close(self) -> None:
         """Close politely, else by force; wait until the I/O thread is gone."""
@@ -211,12 +205,17 @@ class Link:
             if self._connection.write(frames):
                 self.call_soon(lambda: self._connection._output_marshaled_frames([]))
 
-    def receive(self, expected: Callable[[], bytes | None], timeout: float) -> None:
-        """Wait a moment, ``timeout`` seconds at most, for a frame, and take it in the caller's thread.
+    def receive(self, expected: Callable[[], bytes | None]) -> None:
+        """Wait a moment for this frame and take it in the caller's thread, if nothing else comes before.
 
-        Whether it has come or not, is for the caller to see. Whoever is interrupted in here has to give the link up.
+        Whether it has come, is for the caller to see. Whoever is interrupted in here has to give the link up.
         """
-        self._connection.receive(expected, min(timeout, _POLL))
+        connection = self._connection
+        if connection.direct:
+            # In the middle of another frame, the same bytes would mean something else.
+            connection.direct.receive(
+                lambda: None if connection._frame_buffer else expected(), connection._on_data_available
+            )
 
     def ask(self, start: Callable[[Future[T]], None], timeout: float = ANSWER_TIMEOUT) -> T:
         """Have the I/O thread start something; wait for its answer. Raises what the link was lost to."""
@@ -246,7 +245,8 @@ class Link:
         """Open PUBLISH_CHANNEL in confirm mode, to be written to with ``write``.
 
         In the I/O thread are called: ``on_return(message_id, reason)``, ``on_confirm(is_ack, tag, multiple)``,
-        ``on_refused(code, text)`` when the broker closes the channel, and ``on_open()`` each time it is open.
+        ``on_refused(code, text)`` when the broker closes the channel, and ``on_open()`` each time it is open; but what
+        ``receive`` takes, is confirmed in the thread that calls it.
         """
 
         def returned(_: Channel, method: Basic.Return, described: BasicProperties, __: bytes) -> None:
@@ -277,10 +277,10 @@ class Link:
         """
 
         def cancelled(_: object) -> None:
-            self._shut(ConsumerCancelled(f"the broker ended the subscription to queue {queue!r}"))
+            self.shut(ConsumerCancelled(f"the broker ended the subscription to queue {queue!r}"))
 
         def refused(code: int, text: str) -> None:
-            self._shut(explain_refusal(code, text))
+            self.shut(explain_refusal(code, text))
 
         def start(answer: Future[Consumer]) -> None:
             def opened(channel: Channel) -> None:
@@ -342,7 +342,7 @@ class Link:
             self._loop.close()
 
     def _on_open(self, _: object) -> None:
-        self._connection.take_over(self._loop)
+        self._connection.take_over()
         self.frame_max = int(self._connection.params.frame_max)
         _resolve(self._opened, None)
 
@@ -380,7 +380,7 @@ class Link:
 
     def _on_closed(self, _: object, reason: BaseException) -> None:
         self._fail(explain_closed(reason, self.safe_url, opened=self._opened.done()))
-        self._connection.release(self._loop)
+        self._connection.release()
         self._loop.stop()
 
     def _fail(self, reason: WorkqueueError) -> None:
@@ -394,7 +394,8 @@ class Link:
                 answer.set_exception(reason)
         self._on_lost(reason)
 
-    def _shut(self, reason: WorkqueueError) -> None:
+    def shut(self, reason: WorkqueueError) -> None:
+        """Close it, as lost for this reason, which is told first."""
         self._fail(reason)
         if self._connection.is_open:
             self._connection.close()

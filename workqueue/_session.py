@@ -89,19 +89,23 @@ class Session:
     def _receive(self, publish: Publish) -> None:
         """Take the confirmation in this thread, which saves a change of threads, if no other one has sent lately.
 
-        Else what comes next is hardly that; and whoever waits for another message would wait for this thread, too.
+        Else what comes next is hardly that. Not with an observer, which may need what its caller holds.
         """
         before, self._sender = self._sender, threading.get_ident()
-        if before == self._sender:
+        if before == self._sender and not self._tell:
             ack = functools.partial(_frames.ack, PUBLISH_CHANNEL, multiple=False)
-            self.link.receive(lambda: None if publish.future.done() else ack(publish.tag), self._timeout)
+            self.link.receive(lambda: None if publish.future.done() else ack(publish.tag))
 
     def _has_room(self, size: int) -> bool:
         if not self._window.has_room(size):
             self.link.forbid_waiting_for_itself()
-            self._changed.wait_for(lambda: self.link.failure or self._window.has_room(size), self._timeout)
+            self._wait_for(lambda: self._window.has_room(size), self._timeout)
         # A loss is noted before what is in the window is settled: what is reserved now will be.
         return self.link.failure is None and self._window.has_room(size)
+
+    def _wait_for(self, condition: Callable[[], bool], timeout: float) -> None:
+        self.link.receive(lambda: None)  # in a signal handler, the interrupted thread may be about to read
+        self._changed.wait_for(lambda: self.link.failure or condition(), timeout)
 
     def _not_sent(self, message_id: str) -> errors.NotSent:
         if lost := self.link.failure:
@@ -122,7 +126,7 @@ class Session:
         """Wait so many seconds for what is not settled; disconnect."""
         if not self.link.in_io_thread:
             with self._lock:
-                self._changed.wait_for(lambda: self.link.failure or self._window.next_deadline() is None, timeout)
+                self._wait_for(lambda: self._window.next_deadline() is None, timeout)
         self.link.close()
 
     def _flush(self) -> None:
@@ -143,7 +147,7 @@ class Session:
         if not self._timing:
             self.link.call_soon(self._watch_deadlines)
 
-    # In the I/O thread:
+    # In the I/O thread (but a confirmation may be taken by who waits for it):
 
     def _watch_deadlines(self) -> None:
         with self._lock:
@@ -158,8 +162,8 @@ class Session:
             late = self._window.expired(time.monotonic(), f"within {self._timeout:g} s; {self.state}")
         if late and self.link.blocked is None:
             # There may never be an answer again: RabbitMQ 4.3.6 forgets what it owes a channel that has published to a
-            # quorum queue without a majority.
-            self.give_up(f"no answer within {self._timeout:g} s")
+            # quorum queue without a majority. At once, before anybody hears of it, who may try again.
+            self.link.shut(errors.ConnectionLost(f"no answer within {self._timeout:g} s"))
         self._settle(lambda: late)
         self._watch_deadlines()
 
@@ -185,9 +189,9 @@ class Session:
             self._settle(lambda: self._window.confirmed(tag, multiple=multiple, is_ack=is_ack))
 
     def _on_lost(self, reason: errors.WorkqueueError) -> None:
-        self._settle(lambda: self._window.lost(str(reason)))
         if not isinstance(reason, errors.Closed):
             self._tell(Disconnected(reason, "producer"))
+        self._settle(lambda: self._window.lost(str(reason)))
 
     def _settle(self, settle: Callable[[], list[Settled]]) -> None:
         with self._lock:

@@ -1,5 +1,6 @@
 """Publishing: a send that returns was confirmed by the broker, and is in a queue."""
 
+import collections
 import itertools
 import os
 import threading
@@ -65,6 +66,7 @@ class Producer:
         self._ids = map(f"{uuid.uuid4().hex}-{{:x}}".format, itertools.count())
         self._connecting = threading.Lock()
         self._session: Session | None = None
+        self._given_up: collections.deque[Session] = collections.deque(maxlen=3)  # it takes them seconds at most to end
 
     def __enter__(self) -> Self:
         self._connected()
@@ -131,9 +133,10 @@ class Producer:
     def _close(self, timeout: float) -> None:
         self._closed.set()
         with self._connecting:
-            session = self._session
-        if session is not None:
-            session.close(timeout)
+            sessions = [*self._given_up, self._session]
+        for session in sessions:
+            if session is not None:
+                session.close(timeout)
 
     def _deliver(self, queue: Queue | str, body: bytes, message_id: str, properties: bytes, retry: int) -> None:
         backoff = Backoff()
@@ -174,6 +177,7 @@ class Producer:
                 raise errors.Closed("the producer was closed")
             if self._session is not None and not self._session.usable:
                 self._session.give_up("interrupted")  # once more: the first time may have been
+                self._given_up.append(self._session)
                 self._session = None
             if self._session is None:
                 self._session = Session(self._url, self._window, self._timeout, self._tell, self._closed.is_set)

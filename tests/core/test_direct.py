@@ -11,7 +11,6 @@ import pytest
 
 from workqueue import _io
 from workqueue._direct import DirectSocket
-from workqueue.guarantee.waiting import claim
 
 FRAME = b"the frame"
 
@@ -47,10 +46,7 @@ def reader(sockets):
 
 @pytest.fixture
 def direct(sockets, reader):
-    direct = DirectSocket(sockets[0], reader)
-    yield direct
-    if direct._socket.fileno() >= 0:
-        direct.close()
+    return DirectSocket(sockets[0], reader)
 
 
 def told(direct):
@@ -58,9 +54,9 @@ def told(direct):
     return bool(select.select([direct.fileno()], [], [], 0)[0])
 
 
-def receive(direct, expected=lambda: FRAME, timeout=10.0):
+def receive(direct, expected=lambda: FRAME):
     taken = []
-    direct.receive(expected, taken.append, timeout)
+    direct.receive(expected, taken.append)
     return taken
 
 
@@ -68,7 +64,7 @@ def test_a_frame_that_is_waited_for_is_taken_in_the_callers_thread(direct, peer)
     peer.send(FRAME)
     taken_by = []
 
-    direct.receive(lambda: FRAME, lambda frame: taken_by.append((frame, threading.get_ident())), 10.0)
+    direct.receive(lambda: FRAME, lambda frame: taken_by.append((frame, threading.get_ident())))
 
     assert taken_by == [(FRAME, threading.get_ident())]
     assert not told(direct)
@@ -94,7 +90,7 @@ def test_nothing_is_taken_when_the_peer_is_gone(direct, peer):
 
 
 def test_what_does_not_come_in_time_is_left_to_the_io_thread(direct, peer):
-    assert receive(direct, timeout=0.01) == []
+    assert receive(direct) == []
 
     peer.send(FRAME)
     assert told(direct)
@@ -118,59 +114,127 @@ def test_a_frame_that_means_something_else_by_now_is_not_taken(direct, peer):
     assert told(direct)
 
 
-def test_while_a_thread_receives_the_io_thread_and_other_threads_do_not(direct, peer, reader):
-    with concurrent.futures.ThreadPoolExecutor() as threads:
-        waiting = threads.submit(receive, direct)
-        claim("it is waiting", lambda: direct._reading.locked())
-        told_meanwhile = []
+def test_while_a_thread_receives_the_io_thread_is_not_told(direct, peer, reader):
+    peer.send(FRAME)
+    told_meanwhile = []
 
-        def expected():
-            told_meanwhile.append(told(direct))  # when there is something to read
-            direct.on_readable()
-            return FRAME
+    def expected():
+        told_meanwhile.append(told(direct))
+        return FRAME
 
-        waiting_too = receive(direct)
-        peer.send(FRAME)
-        assert waiting.result(10) == [FRAME]
-        peer.send(FRAME)
+    assert receive(direct, expected) == [FRAME]
 
-        assert receive(direct, expected) == [FRAME]
-
-    assert waiting_too == []
     assert told_meanwhile == [False, False]
     assert reader.read == b""
+
+
+def test_the_io_thread_waits_for_what_is_being_taken(direct, peer, reader):
+    def take(frame):
+        reading.append(threads.submit(direct.on_readable))
+        peer.send(b"more")
+        with pytest.raises(concurrent.futures.TimeoutError):
+            reading[0].result(0.1)
+        assert reader.read == b""
+
+    reading = []
+    peer.send(FRAME)
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        direct.receive(lambda: FRAME, take)
+        reading[0].result(10)
+
+    assert reader.read == b"more"
+
+
+def test_what_the_io_thread_takes_meanwhile_nobody_waits_for(direct, peer):
+    """It was told of it just before."""
+    peer.send(FRAME)
+    arrived = [FRAME, None]
+
+    assert receive(direct, lambda: arrived.pop(0)) == []
 
 
 class InterruptError(Exception):
     pass
 
 
-def test_an_interrupt_ends_the_wait_and_the_io_thread_reads_again(direct, peer):
-    def interrupt(*_):
-        raise InterruptError
+class AlarmError(TimeoutError):
+    """Which is an OSError, as those of a socket are."""
 
-    previous = signal.signal(signal.SIGUSR1, interrupt)
-    try:
-        waiting = threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGUSR1])
-        waiting.start()
-        with pytest.raises(InterruptError):
-            receive(direct)
-        waiting.join()
-    finally:
-        signal.signal(signal.SIGUSR1, previous)
+
+@pytest.fixture
+def interrupt():
+    """Has a signal handler called in a moment: by default, one that raises."""
+    previous = signal.getsignal(signal.SIGUSR1)
+    timers = []
+
+    def interrupt(handler):
+        signal.signal(signal.SIGUSR1, lambda *_: handler())
+        timers.append(threading.Timer(0.03, os.kill, [os.getpid(), signal.SIGUSR1]))
+        timers[-1].start()
+
+    yield interrupt
+    for timer in timers:
+        timer.join()
+    signal.signal(signal.SIGUSR1, previous)
+
+
+@pytest.mark.parametrize("error", [InterruptError, AlarmError])
+def test_an_interrupt_ends_the_wait_and_the_io_thread_reads_again(direct, peer, interrupt, error):
+    def handler():
+        raise error
+
+    interrupt(handler)
+    with pytest.raises(error):
+        receive(direct)
 
     peer.send(FRAME)
     assert told(direct)
     assert receive(direct) == [FRAME]
 
 
-def test_it_can_be_closed_while_somebody_who_was_interrupted_still_has_it(direct):
-    direct._reading.acquire()
+def test_a_signal_handler_may_wait_for_what_the_io_thread_reads(direct, peer, interrupt):
+    seen = []
 
-    direct.close()
+    def handler():
+        peer.send(FRAME)
+        seen.append(told(direct))
+        seen.append(receive(direct, lambda: None))
+        seen.append(told(direct))
 
-    assert direct._socket.fileno() == -1
-    assert receive(direct) == [], "nobody reads a socket that is closed"
+    interrupt(handler)
+
+    assert receive(direct) == [FRAME], "it is the next that comes, still"
+    assert seen == [False, [], True]
+
+
+@pytest.mark.parametrize("method", ["send", "recv"])
+def test_an_alarm_that_comes_just_after_the_socket_was_used_is_not_taken_for_its_error(direct, peer, method):
+    class Socket:
+        """In the place of a socket: a signal handler raises when the call is just over."""
+
+        def __init__(self, sock):
+            self.fileno = sock.fileno
+
+        def used(self, *_):
+            raise AlarmError
+
+    used = DirectSocket.__new__(DirectSocket)
+    used.__dict__.update(direct.__dict__, _socket=Socket(direct._socket))
+    setattr(used._socket, method, used._socket.used)
+    peer.send(FRAME)
+
+    with pytest.raises(AlarmError):
+        used.send(b"x") if method == "send" else receive(used)
+
+
+def test_it_is_closed_once_nobody_uses_it(sockets, reader):
+    direct = DirectSocket(sockets[0], reader)
+    duplicate = direct._socket
+    assert duplicate.fileno() >= 0
+
+    del direct
+
+    assert duplicate.fileno() == -1
 
 
 def test_the_original_can_be_closed_before(direct, sockets):
@@ -191,12 +255,13 @@ def test_sending_tells_how_much_was_sent(direct, peer):
 
 
 def test_in_the_middle_of_another_frame_the_same_bytes_mean_nothing(direct, peer):
-    connection = object.__new__(_io._Connection)
-    connection._direct = direct
-    connection._frame_buffer = b"the beginning of a frame"
-    connection._on_data_available = pytest.fail
+    link = object.__new__(_io.Link)
+    link._connection = object.__new__(_io._Connection)
+    link._connection.direct = direct
+    link._connection._frame_buffer = b"the beginning of a frame"
+    link._connection._on_data_available = pytest.fail
     peer.send(FRAME)
 
-    connection.receive(lambda: FRAME, 10.0)
+    link.receive(lambda: FRAME)
 
     assert told(direct)

@@ -24,8 +24,9 @@ def connection():
     connection._frame_buffer = b""
     connection.bytes_received = connection.bytes_sent = connection.frames_sent = 0
     connection.writing = threading.RLock()
-    connection._direct, connection._late = None, []
+    connection.direct, connection._late = None, []
     connection._transport = None
+    connection._nbio = Nbio()
     connection.routed, connection.processed = [], []
     connection._process_frame = connection.processed.append
 
@@ -90,8 +91,11 @@ class Transport:
         self.taken.append(data)
 
 
-class Loop:
-    """In pika's place: watches nothing."""
+class Nbio:
+    """In pika's place: its loop watches nothing."""
+
+    def get_native_ioloop(self):
+        return self
 
     def remove_handler(self, fileno):
         assert fileno > 0
@@ -105,9 +109,9 @@ def peer(connection):
     ours.setblocking(False)
     peer.setblocking(False)
     with ours, peer:
-        connection._direct = DirectSocket(ours, pytest.fail)
+        connection.direct = DirectSocket(ours, pytest.fail)
         yield peer
-        connection.release(Loop())
+        connection.release()
 
 
 def read_all(peer):
@@ -159,7 +163,7 @@ def test_what_cannot_be_sent_any_more_is_kept_for_pika_to_find_out(connection, p
     if end == "peer":
         peer.close()
     elif end == "released":
-        connection.release(Loop())
+        connection.release()
     else:
         connection._transport = None
 

@@ -22,6 +22,10 @@ class InterruptError(RuntimeError):  # which the core raises, too
     pass
 
 
+class AlarmError(TimeoutError):  # which is an OSError, as those of a socket are
+    pass
+
+
 def interrupt(_number, frame):
     at = {
         (stage.f_code.co_filename.rpartition("/")[2], stage.f_code.co_name) for stage, _ in traceback.walk_stack(frame)
@@ -35,7 +39,7 @@ def interrupt(_number, frame):
     if ("producer.py", "_publish") in at and (not connecting or (attempts[0] and dice.random() < 0.1)):
         attempts.clear()
         interrupts.append(connecting)
-        raise InterruptError
+        raise AlarmError if how == "send-alarm" else InterruptError
 
 
 def pester():
@@ -59,12 +63,12 @@ while pestering.is_alive():
     number += 1
     began = time.monotonic()
     try:
-        if how == "send":
+        if how != "send_async":
             producer.send(queue, b"task", message_id=str(number))
             sent.append(str(number))
         else:
             futures[str(number)] = producer.send_async(queue, b"task", message_id=str(number))
-    except InterruptError:
+    except (InterruptError, AlarmError):
         pass
     except WorkqueueError as error:
         failed.append(repr(error))

@@ -57,14 +57,3 @@ def test_a_silent_wire_is_noticed_and_another_connection_made(url, wire, new_que
     gate.open()
     claim("the task is done", lambda: [each.settled for each in worker.told(TaskEnded)] == [False, True])
     assert worker.stop() is None
-
-
-def test_heartbeats_are_answered_while_a_thread_waits_for_one_confirmation_after_the_other(url, queue):
-    events = []
-    with Producer(f"{url}?heartbeat=1", observer=events.append) as producer:
-
-        def send():
-            producer.send(queue, b"task")
-            return [event for event in events if isinstance(event, Disconnected)]
-
-        assert not watch(LONG, send)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ def ids(taken):
     return {each.properties.message_id for each in taken}
 
 
-@pytest.mark.parametrize("how", ["send", "send_async"])
+@pytest.mark.parametrize("how", ["send", "send-alarm", "send_async"])
 def test_an_interrupt_leaves_a_producer_that_goes_on_and_confirms_nothing_false(how, url, new_queue, aside, producer):
     queue = new_queue("classic")
     producer.declare(queue)
@@ -69,6 +70,42 @@ def test_an_interrupt_while_it_waits_for_room_costs_nothing_else(url, wire, queu
         wire.thaw()
 
         assert [future.exception(PATIENCE) for future in futures] == [None, None]
+
+
+@pytest.mark.parametrize("does", ["close", "send", "send_async"])
+def test_a_signal_handler_may_use_the_producer_that_it_interrupts(does, url, wire, queue, aside):
+    # Given a thread that waits for its confirmation,
+    def handler(*_):
+        wire.thaw()
+        began = time.monotonic()
+        if does == "close":
+            producer.close()
+        elif does == "send":
+            producer.send(queue, b"by the handler")
+        else:
+            producer.send_async(queue, b"by the handler").result(PATIENCE)
+        took.append(time.monotonic() - began)
+
+    took = []
+    previous = signal.signal(signal.SIGALRM, handler)
+    with Producer(wire.through(url)) as producer:
+        for _ in range(3):
+            producer.send(queue, b"before")
+        wire.freeze()
+
+        # When a signal comes, whose handler uses the same producer,
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        try:
+            producer.send(queue, b"interrupted")
+        finally:
+            signal.signal(signal.SIGALRM, previous)
+
+    # I expect both to be answered, and at once.
+    [seconds] = took
+    assert seconds < 4, "well before anything that is not answered is given up"
+    by_the_handler = [] if does == "close" else [b"by the handler"]
+    taken = aside.take(queue, 4 + len(by_the_handler))
+    assert [each.body for each in taken] == [b"before"] * 3 + [b"interrupted"] + by_the_handler
 
 
 @pytest.mark.parametrize("before", ["", "producer.send(queue, b'parent 1')"], ids=["not connected", "connected"])

@@ -39,7 +39,7 @@ def test_behind_a_silent_wire_every_future_ends_in_time(url, wire, queue, wait_s
     assert "10 of 10 unconfirmed" in repr(producer)
 
     # When another message is sent,
-    with pytest.raises(NotSent, match="no room in the window|no answer"):  # of the first of them, just before
+    with pytest.raises(NotSent, match=r"no room in the window|no answer"):  # of the first of them, just before
         producer.send_async(queue, b"one too many")
 
     # I expect it to be known as not sent, and of the others that nobody can tell, all of that in time.
