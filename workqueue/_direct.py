@@ -20,7 +20,7 @@ class DirectSocket:
 
     def __init__(self, original: socket.socket, read: Callable[[], object]) -> None:
         self._socket = original.dup()
-        weakref.finalize(self, self._socket.close)
+        weakref.finalize(self, self._socket.close).atexit = False  # whoever is closed only then needs it
         self._read = read
         self._reading = threading.RLock()  # a signal handler may send while its own thread reads
         self._watched = select.epoll()

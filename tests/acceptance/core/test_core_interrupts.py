@@ -1,4 +1,4 @@
-"""A producer whose thread is interrupted, as Ctrl+C does, and one whose process forks."""
+"""A producer whose thread is interrupted, as Ctrl+C does, one whose process forks, and one whose process ends."""
 
 import json
 import os
@@ -136,3 +136,26 @@ def test_a_forked_process_sends_by_a_connection_of_its_own_and_under_other_ids(b
     assert len(ids(taken)) == len(taken)
     bodies = {each.body for each in taken}
     assert {b"%s %d" % (who, number) for who in (b"parent", b"child") for number in range(2, 12)} <= bodies
+
+
+def test_a_producer_may_be_closed_when_the_interpreter_ends(url, new_queue, aside, producer):
+    queue = new_queue("classic")
+    producer.declare(queue)
+    script = """
+        import atexit, sys, time
+        from workqueue import Producer
+        url, queue = sys.argv[1:]
+        producer = Producer(url)
+
+        def close():
+            began = time.monotonic()
+            producer.close()
+            print(time.monotonic() - began)
+
+        atexit.register(close)  # before it has a connection: what is registered last, is called first
+        futures = [producer.send_async(queue, b"task") for _ in range(500)]
+    """
+
+    assert run("-W", "error", "-c", textwrap.dedent(script), url, queue.name) < 10
+
+    assert len(aside.take(queue, 500)) == 500
