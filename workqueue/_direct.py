@@ -9,7 +9,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_MOMENT = 100  # milliseconds
+_MOMENT = 0.1  # seconds
 
 
 class DirectSocket:
@@ -29,13 +29,20 @@ class DirectSocket:
 
     def send(self, data: bytes) -> int:
         """Send what there is room for; return how many bytes. The answer is for the I/O thread to read."""
-        self._watched.modify(self._socket, select.EPOLLIN)
+        self.watch()
         return self._try(self._socket.send, data) or 0
 
+    def watch(self) -> None:
+        """Have the I/O thread watch it again, whatever may have kept it from that."""
+        self._watched.modify(self._socket, select.EPOLLIN)
+
     def on_readable(self, *_: object) -> None:
-        """In the I/O thread: read."""
-        with self._reading:
-            self._read()
+        """In the I/O thread: read. Later, if another thread still does: its signal handler may take long."""
+        if self._reading.acquire(timeout=_MOMENT):
+            try:
+                self._read()
+            finally:
+                self._reading.release()
 
     def receive(self, expected: Callable[[], bytes | None], take: Callable[[bytes], None]) -> None:
         """Wait a moment for exactly these bytes, and take them in this thread. Leave anything else to the I/O thread.
@@ -46,7 +53,7 @@ class DirectSocket:
         readable.register(self._socket, select.POLLIN)
         try:
             self._watched.modify(self._socket, 0)
-            if expected() and readable.poll(_MOMENT):
+            if expected() and readable.poll(_MOMENT * 1000):
                 with self._reading:
                     frame = expected()
                     if frame and self._try(self._socket.recv, len(frame) + 1, socket.MSG_PEEK) == frame:

@@ -39,6 +39,7 @@ ANSWER_TIMEOUT = 30.0  # seconds that the broker may take to answer a request
 CLOSE_TIMEOUT = 5.0  # seconds to close a connection politely before it is cut: a broker in alarm does not answer
 PUBLISH_CHANNEL = 1
 _POLL = 0.1
+_WATCH = 0.5
 _CHUNK = 1 << 16  # bytes to hand to the socket at a time
 
 OnLost = Callable[[WorkqueueError], None]
@@ -211,11 +212,9 @@ class Link:
         Whether it has come, is for the caller to see. Whoever is interrupted in here has to give the link up.
         """
         connection = self._connection
-        if connection.direct:
+        if direct := connection.direct:
             # In the middle of another frame, the same bytes would mean something else.
-            connection.direct.receive(
-                lambda: None if connection._frame_buffer else expected(), connection._on_data_available
-            )
+            direct.receive(lambda: None if connection._frame_buffer else expected(), connection._on_data_available)
 
     def ask(self, start: Callable[[Future[T]], None], timeout: float = ANSWER_TIMEOUT) -> T:
         """Have the I/O thread start something; wait for its answer. Raises what the link was lost to."""
@@ -344,7 +343,14 @@ class Link:
     def _on_open(self, _: object) -> None:
         self._connection.take_over()
         self.frame_max = int(self._connection.params.frame_max)
+        self._watch()
         _resolve(self._opened, None)
+
+    def _watch(self) -> None:
+        # Who reads in its own thread may have been interrupted, by a signal handler that waits for this one.
+        if direct := self._connection.direct:
+            direct.watch()
+            self.call_later(_WATCH, self._watch)
 
     def _declare(self, name: str, arguments: dict[str, Any], answer: Future[None]) -> None:
         # On a channel of its own, because a refusal closes it.

@@ -27,6 +27,7 @@ class Session:
         self._changed = threading.Condition(self._lock)
         self._open = False
         self._timing = False
+        self._flushing = False
         self._spoiled = False
         self._sender = 0  # the thread that has called send last
         self.link = Link(url, "workqueue producer", self._on_lost, self._on_blocked, abandoned)
@@ -83,6 +84,7 @@ class Session:
             raise
         except BaseException:  # such as KeyboardInterrupt
             if begun:
+                self._spoiled = True  # here, since the next call may be interrupted, too
                 self.give_up("interrupted while a message was being sent")
             raise
 
@@ -99,13 +101,9 @@ class Session:
     def _has_room(self, size: int) -> bool:
         if not self._window.has_room(size):
             self.link.forbid_waiting_for_itself()
-            self._wait_for(lambda: self._window.has_room(size), self._timeout)
+            self._changed.wait_for(lambda: self.link.failure or self._window.has_room(size), self._timeout)
         # A loss is noted before what is in the window is settled: what is reserved now will be.
         return self.link.failure is None and self._window.has_room(size)
-
-    def _wait_for(self, condition: Callable[[], bool], timeout: float) -> None:
-        self.link.receive(lambda: None)  # in a signal handler, the interrupted thread may be about to read
-        self._changed.wait_for(lambda: self.link.failure or condition(), timeout)
 
     def _not_sent(self, message_id: str) -> errors.NotSent:
         if lost := self.link.failure:
@@ -126,11 +124,14 @@ class Session:
         """Wait so many seconds for what is not settled; disconnect."""
         if not self.link.in_io_thread:
             with self._lock:
-                self._wait_for(lambda: self._window.next_deadline() is None, timeout)
+                self._changed.wait_for(lambda: self.link.failure or self._window.next_deadline() is None, timeout)
         self.link.close()
 
     def _flush(self) -> None:
         with self.link.writing:  # what is taken first has to be sent first: the broker counts
+            if self._flushing:
+                raise RuntimeError("a signal handler cannot send in the middle of the sending that it has interrupted")
+            self._flushing = True
             try:
                 with self._lock:
                     # What a broker in alarm does not read stays here: when its time is over, it was certainly not sent.
@@ -144,6 +145,8 @@ class Session:
             except BaseException:  # how far it came, and so what the broker counts, is not known
                 self._open = False
                 raise
+            finally:
+                self._flushing = False
         if not self._timing:
             self.link.call_soon(self._watch_deadlines)
 

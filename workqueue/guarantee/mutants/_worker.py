@@ -101,7 +101,7 @@ def _deaf_to_cancel(made: Made) -> None:
 
         return shut
 
-    replace(Link, "_shut", around)
+    replace(Link, "shut", around)
 
 
 def _old_tasks_kept(made: Made) -> None:
