@@ -1,6 +1,6 @@
 """One connection to the broker and the thread that serves it. The only module of the core that knows pika.
 
-pika is not thread-safe: the I/O thread alone touches its objects, and everything else asks that thread, or uses the
+pika is not thread-safe: the I/O thread alone has it do something, and everything else asks that thread, or uses the
 socket beside it. Because it does nothing else, heartbeats are answered however long a task takes.
 """
 

@@ -28,6 +28,7 @@ class Session:
         self._open = False
         self._timing = False
         self._flushing = False
+        self._calm_since = 0.0  # when an alarm has ended last
         self._spoiled = False
         self._sender = 0  # the thread that has called send last
         self.link = Link(url, "workqueue producer", self._on_lost, self._on_blocked, abandoned)
@@ -163,7 +164,7 @@ class Session:
         self._timing = False
         with self._lock:
             late = self._window.expired(time.monotonic(), f"within {self._timeout:g} s; {self.state}")
-        if late and self.link.blocked is None:
+        if self.link.blocked is None and any(publish.started >= self._calm_since for publish, _ in late):
             # There may never be an answer again: RabbitMQ 4.3.6 forgets what it owes a channel that has published to a
             # quorum queue without a majority. At once, before anybody hears of it, who may try again.
             self.link.shut(errors.ConnectionLost(f"no answer within {self._timeout:g} s"))
@@ -181,6 +182,7 @@ class Session:
 
     def _on_blocked(self, reason: str | None) -> None:
         self._tell(Blocked(reason, "producer"))
+        self._calm_since = time.monotonic()
         self._flush()
 
     def _on_return(self, message_id: str | None, reason: str) -> None:

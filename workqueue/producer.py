@@ -133,7 +133,7 @@ class Producer:
     def _close(self, timeout: float) -> None:
         self._closed.set()
         with self._connecting:
-            sessions = [*self._given_up, self._session]
+            sessions = [self._session, *self._given_up]
         for session in sessions:
             if session is not None:
                 session.close(timeout)

@@ -143,14 +143,6 @@ def test_the_io_thread_reads_later_while_something_is_being_taken(direct, peer, 
     assert reader.read == b"more"
 
 
-def test_what_the_io_thread_takes_meanwhile_nobody_waits_for(direct, peer):
-    """It was told of it just before."""
-    peer.send(FRAME)
-    arrived = [FRAME, None]
-
-    assert receive(direct, lambda: arrived.pop(0)) == []
-
-
 class InterruptError(Exception):
     pass
 
@@ -167,9 +159,16 @@ def interrupt(monkeypatch):
     timers = []
 
     def interrupt(handler):
+        """Return what is expected, from which moment on the signal is under way."""
+
+        def expected():
+            if not timers:
+                timers.append(threading.Timer(0.03, os.kill, [os.getpid(), signal.SIGUSR1]))
+                timers[-1].start()
+            return FRAME
+
         signal.signal(signal.SIGUSR1, lambda *_: handler())
-        timers.append(threading.Timer(0.03, os.kill, [os.getpid(), signal.SIGUSR1]))
-        timers[-1].start()
+        return expected
 
     yield interrupt
     for timer in timers:
@@ -182,9 +181,9 @@ def test_an_interrupt_ends_the_wait_and_the_io_thread_reads_again(direct, peer, 
     def handler():
         raise error
 
-    interrupt(handler)
+    expected = interrupt(handler)
     with pytest.raises(error):
-        receive(direct)
+        receive(direct, expected)
 
     peer.send(FRAME)
     assert told(direct)
@@ -200,9 +199,7 @@ def test_a_signal_handler_may_wait_for_what_the_io_thread_reads(direct, peer, in
         direct.watch()
         seen.append(told(direct))
 
-    interrupt(handler)
-
-    assert receive(direct) == [FRAME], "it is the next that comes, still"
+    assert receive(direct, interrupt(handler)) == [FRAME], "it is the next that comes, still"
     assert seen == [False, True]
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from workqueue import Producer
+from workqueue._io import Link
 from workqueue.guarantee.waiting import PATIENCE
 
 INTERRUPTED = Path(__file__).with_name("interrupted.py")
@@ -39,7 +40,7 @@ def test_an_interrupt_leaves_a_producer_that_goes_on_and_confirms_nothing_false(
     assert told["open"] == 0, "every future ends"
     assert told["longest"] < 5, "what is sent after an interrupt is confirmed as ever"
     assert told["closing"] < 5
-    assert len(told["sent"]) > 100
+    assert len(told["sent"]) > 30
     there = ids(aside.take(queue, aside.ready(queue)))
     assert set(told["sent"]) <= there, "what was confirmed is there"
 
@@ -73,7 +74,9 @@ def test_an_interrupt_while_it_waits_for_room_costs_nothing_else(url, wire, queu
 
 
 @pytest.mark.parametrize("does", ["close", "send", "send_async"])
-def test_a_signal_handler_may_use_the_producer_that_it_interrupts(does, url, wire, queue, aside):
+def test_a_signal_handler_that_uses_the_producer_is_answered_in_the_middle_of_a_wait(
+    does, url, wire, queue, aside, monkeypatch
+):
     # Given a thread that waits for its confirmation,
     def handler(*_):
         wire.thaw()
@@ -86,6 +89,11 @@ def test_a_signal_handler_may_use_the_producer_that_it_interrupts(does, url, wir
             producer.send_async(queue, b"by the handler").result(PATIENCE)
         took.append(time.monotonic() - began)
 
+    def receive(link, expected, original=Link.receive):
+        if not alarm.ident:
+            alarm.start()  # not before: in the middle of the sending, it could meet a lock
+        original(link, expected)
+
     took = []
     previous = signal.signal(signal.SIGUSR1, handler)
     with Producer(wire.through(url)) as producer:
@@ -95,7 +103,7 @@ def test_a_signal_handler_may_use_the_producer_that_it_interrupts(does, url, wir
 
         # When a signal comes, whose handler uses the same producer,
         alarm = threading.Timer(0.05, os.kill, [os.getpid(), signal.SIGUSR1])
-        alarm.start()
+        monkeypatch.setattr(Link, "receive", receive)
         try:
             producer.send(queue, b"interrupted")
             alarm.join()

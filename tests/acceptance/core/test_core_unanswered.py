@@ -10,6 +10,7 @@ from pika.spec import Basic, Connection
 from workqueue import NotSent, OutcomeUnknown, Producer
 from workqueue.events import Connected, Disconnected
 from workqueue.guarantee.waiting import PATIENCE, claim
+from workqueue.wire.frames import Command
 from workqueue.wire.liar import Liar, from_broker
 from workqueue.wire.proxy import Proxy
 
@@ -114,6 +115,50 @@ def test_what_is_under_way_on_the_old_connection_is_unknown_at_once(url, new_que
         assert "no answer within 6 s" in str(error)
         producer.send(queue, b"next")
         claim("one connection is left", lambda: wire.connections == 1)
+
+
+class NeverConfirms(Liar):
+    """Withholds the confirmation of one message."""
+
+    def __init__(self, tag):
+        super().__init__()
+        self._tag = tag
+
+    @from_broker(Basic.Ack)
+    def ack(self, channel, command):
+        if command.method.delivery_tag != self._tag:
+            return [Command(channel.number, Basic.Ack(command.method.delivery_tag))]
+        self.lie()
+        return []
+
+
+def test_what_has_waited_for_the_end_of_an_alarm_until_there_was_no_time_left_takes_nothing_with_it(
+    url, new_queue, wait_so_long
+):
+    # Given two messages that wait for the end of an alarm, one of which has little time,
+    events = []
+    queue = new_queue("classic")
+    with (
+        Proxy.to(url, NeverConfirms(2)) as wire,
+        Producer(wire.through(url), observer=events.append) as producer,
+    ):
+        producer.send(queue, b"confirmed")
+        link = producer._session.link
+        link.call_soon(lambda: link._on_blocked(None, Method(0, Connection.Blocked("low on memory"))))
+        claim("the producer is told", lambda: producer.blocked)
+        wait_so_long(producer, 2 * TIMEOUT)
+        late = producer.send_async(queue, b"late")
+        wait_so_long(producer, PATIENCE)
+        other = producer.send_async(queue, b"other")
+
+        # When the alarm ends just before that,
+        link.call_soon(lambda: link._on_blocked(None, Method(0, Connection.Unblocked())))
+
+        # I expect that one to be unknown, and everything else to go on.
+        assert isinstance(late.exception(PATIENCE), OutcomeUnknown)
+        assert other.exception(PATIENCE) is None
+        producer.send(queue, b"next")
+    assert [type(event) for event in told(events, Connected | Disconnected)] == [Connected]
 
 
 def test_a_window_full_of_what_was_given_up_during_an_alarm_is_left_behind(url, queue, aside, wait_so_long):
