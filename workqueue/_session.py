@@ -28,7 +28,7 @@ class Session:
         self._open = False
         self._timing = False
         self._flushing = False
-        self._calm_since = 0.0  # when an alarm has ended last
+        self._calm_since = 0.0  # when an alarm has begun or ended last: what was given before may have had no time
         self._spoiled = False
         self._sender = 0  # the thread that has called send last
         self.link = Link(url, "workqueue producer", self._on_lost, self._on_blocked, abandoned)

@@ -44,7 +44,7 @@ def interrupt(_number, frame):
 
 def pester():
     while len(interrupts) < count:
-        time.sleep(dice.uniform(0.0, 0.02 if how == "send_async" else 0.002))  # there, something should get through
+        time.sleep(dice.uniform(0.0, 0.02 if how == "send_async" else 0.002))  # there, each costs all that is under way
         os.kill(os.getpid(), signal.SIGUSR1)
 
 
