@@ -52,6 +52,9 @@ def test_what_is_sent_while_the_broker_is_killed_is_confirmed_or_known_not_to_be
     # Given a producer that sends one message after the other while the broker is killed,
     queue = new_queue("classic")
     events, futures = [], []
+    with Producer(url) as producer:
+        producer.declare(queue)
+    mortal.restart()  # a queue just declared may be forgotten: durability.new-classic-queue-has-a-window
     with Producer(url, observer=events.append) as producer:
         producer.send(queue, b"first")
         killing = threading.Thread(target=mortal.kill)
