@@ -24,8 +24,9 @@ from workqueue.guarantee.verdict import Unknown
 from workqueue.guarantee.waiting import barrier
 
 #: Seconds after which a new queue is safely on disk. A quorum queue's server is registered in a table that is saved
-#: half a second late (``auto_save`` in ra_directory.erl), and a classic queue has been seen forgotten when it was
-#: milliseconds old. That is what specs declared ``kill-at-once`` are about, and what all others must not run into.
+#: half a second late (``auto_save`` in ra_directory.erl), and Mnesia writes the decision to commit a declaration
+#: milliseconds after it was answered. That is what specs declared ``kill-at-once`` are about, and what all others must
+#: not run into.
 SETTLED = 2.5
 
 
