@@ -66,6 +66,7 @@ class Producer:
         self._ids = map(f"{uuid.uuid4().hex}-{{:x}}".format, itertools.count())
         self._connecting = threading.Lock()
         self._session: Session | None = None
+        self._failed: errors.WorkqueueError | None = None  # why the last attempt to connect was in vain
         self._given_up: collections.deque[Session] = collections.deque(maxlen=3)  # it takes them seconds at most to end
 
     def __enter__(self) -> Self:
@@ -172,6 +173,7 @@ class Producer:
         return confirmation
 
     def _connected(self) -> Session:
+        failed = self._failed
         with self._connecting:
             if self._closed.is_set():
                 raise errors.Closed("the producer was closed")
@@ -180,7 +182,13 @@ class Producer:
                 self._given_up.append(self._session)
                 self._session = None
             if self._session is None:
-                self._session = Session(self._url, self._window, self._timeout, self._tell, self._closed.is_set)
+                if self._failed is not failed and self._failed is not None:  # while this thread waited
+                    raise self._failed
+                try:
+                    self._session = Session(self._url, self._window, self._timeout, self._tell, self._closed.is_set)
+                except errors.WorkqueueError as error:
+                    self._failed = error
+                    raise
             return self._session
 
 

@@ -1,8 +1,10 @@
 """The worker when its connection is lost: what it does with the tasks that it has, and how it comes back."""
 
+import contextlib
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -183,6 +185,24 @@ def test_an_attempt_to_connect_has_the_time_that_the_url_gives_it(monkeypatch):
 
         with pytest.raises(ConnectionFailed, match="does not speak AMQP in time"):
             producer.send("task_queue", b"task")
+
+
+def test_who_waits_for_an_attempt_to_connect_does_not_make_another_one():
+    """Else the last of a hundred threads would wait a hundred times as long for a broker that is silent."""
+    many = 20
+    with socket.create_server(("127.0.0.1", 0), backlog=many) as deaf, ThreadPoolExecutor(many) as threads:
+        producer = Producer(f"amqp://127.0.0.1:{deaf.getsockname()[1]}?stack_timeout=1")
+
+        futures = [threads.submit(producer.send, "task_queue", b"task") for _ in range(many)]
+
+        assert {type(future.exception(PATIENCE)) for future in futures} == {ConnectionFailed}
+        deaf.setblocking(False)
+        attempts = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                deaf.accept()[0].close()
+                attempts += 1
+    assert 1 <= attempts <= 3
 
 
 def working():
