@@ -5,7 +5,7 @@ import uuid
 
 from workqueue._io import copy_properties
 from workqueue.errors import Refused, WorkqueueError
-from workqueue.events import Outcome
+from workqueue.events import Blocked, Event, Outcome, Teller
 from workqueue.message import FAILURES_HEADER, Message
 from workqueue.producer import Producer
 from workqueue.queue import Queue
@@ -26,16 +26,26 @@ class Failures:
     confirmed by the broker before its original is acknowledged: a task may be there twice, but not vanish.
     """
 
-    def __init__(self, url: str, queue: Queue | str, max_attempts: int | None) -> None:
+    def __init__(self, url: str, queue: Queue | str, max_attempts: int | None, tell: Teller) -> None:
         self._queue = queue if isinstance(queue, Queue) and queue.dead_letter is not None else None
         if max_attempts is not None and self._queue is None:
             raise ValueError("max_attempts needs a Queue with a dead_letter, where the task goes after the last one")
         if max_attempts is not None and max_attempts < 1:
             raise ValueError(f"max_attempts is 1 or more, not {max_attempts}")
         self._max_attempts = max_attempts or MAX_ATTEMPTS
-        self._producer = Producer(url)
+        self._tell = tell
+        self._producer = Producer(url, observer=self._hear)
 
-    def copy(self, message: Message, properties: bytes, error: Exception) -> Outcome | None:
+    @property
+    def blocked(self) -> str | None:
+        """Why the broker reads no copies, if it does not."""
+        return self._producer.blocked
+
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, Blocked):  # of an alarm, the broker tells only who publishes
+            self._tell(Blocked(event.reason, "worker"))
+
+    def copy(self, message: Message, properties: bytes, error: BaseException) -> Outcome | None:
         """Publish the copy of a task that has failed; how the task ended, or None if there is no copy.
 
         Without a copy, the original has to go back, and with one, to be acknowledged. "rejected" if there can never be

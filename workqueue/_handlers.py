@@ -1,6 +1,7 @@
 """The threads that call the handler, and settle each task once it has ended."""
 
 import contextlib
+import inspect
 import logging
 import queue as queues
 import threading
@@ -34,7 +35,7 @@ class _Delivery(NamedTuple):
 class Handlers:
     """``count`` threads that work off what is delivered.
 
-    ``on_end`` is called with what a handler raised that is no Exception, such as SystemExit.
+    ``on_end`` is called with what a thread has ended of, which nothing that a handler raises should be.
     """
 
     def __init__(
@@ -125,7 +126,7 @@ class Handlers:
                 self._in_hand.add(threading.get_ident())
                 try:
                     self._handle(delivery)
-                except BaseException as end:  # noqa: BLE001 - such as SystemExit: it is for run to raise
+                except BaseException as end:  # noqa: BLE001 - a flaw of ours: it is for run to raise
                     self._stopping = True
                     self._on_end(end)
                     return
@@ -133,7 +134,7 @@ class Handlers:
                     self._in_hand.remove(threading.get_ident())
 
     def _handle(self, delivery: _Delivery) -> None:
-        error: Exception | None = None
+        error: BaseException | None = None
         try:
             message_id, headers = read_properties(delivery.properties)
         except ValueError as undecodable:
@@ -149,17 +150,19 @@ class Handlers:
         if self._tell:
             self._tell(TaskEnded(message, outcome, seconds, error, settled))
 
-    def _run_handler(self, message: Message) -> Exception | None:
+    def _run_handler(self, message: Message) -> BaseException | None:
         try:
-            self._handler(message)
+            result = self._handler(message)
+            if result is not None and inspect.isawaitable(result):
+                raise TypeError(f"the handler has returned {result!r}, which nobody awaits: the work is not done")
         except Reject as refusal:
             return refusal
-        except Exception as failure:
+        except BaseException as failure:  # SystemExit, too: the next worker would only end of the same task
             logger.exception("task %s of queue %r failed", message.message_id, self._queue)
             return failure
         return None
 
-    def _settle(self, delivery: _Delivery, message: Message, error: Exception | None) -> tuple[Outcome, bool]:
+    def _settle(self, delivery: _Delivery, message: Message, error: BaseException | None) -> tuple[Outcome, bool]:
         consumer, tag = delivery.consumer, delivery.tag
         outcome: Outcome = "done"
         done = error is None
@@ -175,6 +178,15 @@ class Handlers:
         self.settled_at = time.monotonic()
         settled = consumer.ack(tag) if done else consumer.reject(tag, requeue=outcome == "failed")
         return outcome, settled
+
+
+def check_handler(handler: object) -> None:
+    """Raise TypeError if to call it does no work: every task would be acknowledged undone."""
+    if not callable(handler):
+        raise TypeError(f"{handler!r} is not callable")
+    for test in (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction):
+        if test(handler) or test(handler.__call__):
+            raise TypeError(f"{handler!r} is an async function or a generator; a handler works when it is called")
 
 
 def _cancel(consumer: Consumer) -> None:

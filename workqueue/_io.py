@@ -310,7 +310,8 @@ class Link:
                 return answered.get(timeout=min(left, _POLL)).result()
             if self._abandoned():
                 raise Closed("stopped before the broker answered")
-        raise ConnectionLost(f"the broker at {self.safe_url} did not answer within {timeout:g} s")
+        alarm = f", {self.blocked}" if self.blocked else ""
+        raise ConnectionLost(f"the broker at {self.safe_url} did not answer within {timeout:g} s{alarm}")
 
     # From here on: in the I/O thread.
 

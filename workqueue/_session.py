@@ -208,5 +208,7 @@ class Session:
                 if self._tell:
                     self._tell(Published(publish.queue, publish.message_id, time.monotonic() - publish.started))
             else:
+                if isinstance(error, errors.Unroutable):  # it was deleted: declare it again before the next message
+                    self._declared = {queue for queue in self._declared if queue.name != publish.queue}
                 publish.future.set_exception(error)
                 self._tell(PublishFailed(publish.queue, publish.message_id, error))

@@ -78,7 +78,7 @@ class AccessRefused(ConnectionFailed):
 class ConnectionLost(WorkqueueError):
     """An open connection went away: the broker closed it, it stopped answering, or the network failed."""
 
-    hint = "Tasks that were not acknowledged go to another worker."
+    hint = "A worker's tasks that were not acknowledged go to another worker; what was published may be there or not."
 
 
 class ChannelClosed(WorkqueueError):
@@ -87,6 +87,11 @@ class ChannelClosed(WorkqueueError):
     ``code`` is the AMQP reply code (403 access refused, 404 not found, 406 precondition failed …), ``text``
     the broker's explanation.
     """
+
+    hint = (
+        "404? Pass a Queue rather than a name to have it declared. "
+        "403? The user needs the permission that is named; a queue that is given by its name is not configured."
+    )
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(f"the broker refused: {code} {text}")
@@ -166,7 +171,7 @@ class PublishError(WorkqueueError):
 class Unroutable(PublishError):
     """No queue took the message: the broker returned it, and has not kept it."""
 
-    hint = "Does the queue exist? Pass a Queue rather than a name to have it declared."
+    hint = "Does the queue exist? Pass a Queue rather than a name to have it declared, also if it was deleted since."
 
 
 class Nacked(PublishError):
@@ -192,7 +197,7 @@ class Refused(PublishError):
 class NotSent(PublishError):
     """The message never left this process, so it is safe to send again."""
 
-    hint = "The broker confirms more slowly than messages are sent, or has blocked publishers (memory, disk)."
+    hint = "It is safe to send it again. Is the broker slow, or does it block publishers (memory, disk)?"
 
 
 class OutcomeUnknown(PublishError):

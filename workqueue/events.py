@@ -92,7 +92,7 @@ class TaskEnded:
     message: Message
     outcome: Outcome
     seconds: float
-    error: Exception | None = None
+    error: BaseException | None = None
     settled: bool = True
 
 
@@ -140,7 +140,8 @@ class Health:
     """How a worker is, for a probe.
 
     A worker that is not ``consuming`` gets no tasks; for longer than a broker takes to restart, that is a reason to
-    worry, unless it is ``draining``: then it was asked to stop. ``blocked``: the broker has an alarm (memory, disk).
+    worry, unless it is ``draining``: then it was asked to stop. ``blocked``: the broker has an alarm (memory, disk)
+    and does not read the copies of failed tasks. It tells only who publishes: most workers never hear of it.
     """
 
     connected: bool

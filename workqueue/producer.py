@@ -22,6 +22,7 @@ PASSING = (
     errors.ConnectionFailed,
     errors.ConnectionLost,
     errors.QueueUnavailable,
+    errors.Unroutable,
     errors.Nacked,
     errors.NotSent,
     errors.OutcomeUnknown,
@@ -53,6 +54,8 @@ class Producer:
         check_url(url)
         if window < 1:
             raise ValueError(f"a window holds at least one message, not {window}")
+        if not 0 < confirm_timeout <= threading.TIMEOUT_MAX:
+            raise ValueError(f"confirm_timeout is a number of seconds above 0, not {confirm_timeout}")
         self._url = url
         self._window = window
         self._timeout = confirm_timeout

@@ -10,6 +10,8 @@ Overflow = Literal["drop-head", "reject-publish"]
 
 def check_name(name: str) -> None:
     """Raise ValueError if no queue can have this name. In the I/O thread, it would end the connection."""
+    if not isinstance(name, str):
+        raise TypeError(f"a queue is a Queue or its name, not {name!r}")
     if not 1 <= len(name.encode()) <= 255:
         raise ValueError(f"a queue's name has 1 to 255 bytes, {name!r} has {len(name.encode())}")
 
@@ -52,6 +54,8 @@ class Queue:
         for name, least in (("delivery_limit", -1), ("message_ttl", 0), ("max_length", 0)):
             if (value := getattr(self, name)) is not None and value < least:
                 raise ValueError(f"{name} is {least} or more, not {value}")
+        if isinstance(self.dead_letter, str):
+            check_name(self.dead_letter)
         if self.overflow not in (None, "drop-head", "reject-publish"):
             raise ValueError(f"overflow is 'drop-head' or 'reject-publish', not {self.overflow!r}")
         if clash := self.extra.keys() & self._own_arguments().keys():

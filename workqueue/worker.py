@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import queue as queues
 import signal
 import threading
@@ -12,7 +13,7 @@ from types import FrameType
 from workqueue._backoff import Backoff
 from workqueue._consumer import Consumer
 from workqueue._failures import Failures
-from workqueue._handlers import Handler, Handlers, tasks
+from workqueue._handlers import Handler, Handlers, check_handler, tasks
 from workqueue._io import Link
 from workqueue._url import check_url, safe_url
 from workqueue.errors import AccessRefused, ChannelClosed, ConnectionLost, QueueUnavailable, WorkqueueError
@@ -45,7 +46,7 @@ class Worker:
     * ``queue``: where the tasks are. A Queue is declared first, a name is taken to exist.
     * ``handler``: called with a Message. If it returns, the task is acknowledged. If it raises
       :class:`~workqueue.Reject`, the task is dead-lettered where the queue says so, else dropped. If it raises
-      another exception, that is logged, and the task goes back as failed.
+      anything else, that is logged, and the task goes back as failed, to be tried again at once.
     * ``concurrency``: how many threads call it. More than one is for work that waits; for work that computes, run
       more processes.
     * ``prefetch``: how many unsettled tasks the broker may give to this worker, from ``concurrency`` (the default) to
@@ -53,7 +54,8 @@ class Worker:
       where tasks are short.
     * ``max_attempts``: how often a task may fail before it goes to the queue's ``dead_letter``; 20 by default. It is
       about tasks whose handler raises; those that take their worker with them are counted by quorum queues alone.
-      Without ``dead_letter`` there is no end to it but a quorum queue's delivery limit.
+      Without ``dead_letter`` there is no end to it but a quorum queue's delivery limit (20 since RabbitMQ 4.0), beyond
+      which **the broker drops the task**.
     * ``shutdown_timeout``: seconds that tasks in hand may take to finish after ``stop``.
     * ``observer``: is called with what happens; see :mod:`workqueue.events`.
 
@@ -75,11 +77,14 @@ class Worker:
         observer: Observer | None = None,
     ) -> None:
         check_url(url)
+        check_handler(handler)
         if concurrency < 1:
             raise ValueError(f"concurrency is 1 or more, not {concurrency}")
         prefetch = concurrency if prefetch is None else prefetch
         if not concurrency <= prefetch <= 65535:
             raise ValueError(f"prefetch is a number from {concurrency} (concurrency) to 65535, not {prefetch}")
+        if not 0 <= shutdown_timeout <= threading.TIMEOUT_MAX:
+            raise ValueError(f"shutdown_timeout is a number of seconds from 0 on, not {shutdown_timeout}")
         self._url = url
         self._queue = queue
         self._name = queue.name if isinstance(queue, Queue) else queue
@@ -87,7 +92,7 @@ class Worker:
         self._prefetch = prefetch
         self._shutdown_timeout = shutdown_timeout
         self._tell = Teller(observer)
-        self._failures = Failures(url, queue, max_attempts)
+        self._failures = Failures(url, queue, max_attempts, self._tell)
         # What run has to know. SimpleQueue, because a signal handler may put while the same thread gets.
         self._mail: queues.SimpleQueue[BaseException | None] = queues.SimpleQueue()
         self._handlers = Handlers(self._name, handler, concurrency, self._failures, self._tell, self._mail.put)
@@ -109,7 +114,7 @@ class Worker:
         return Health(
             connected=connected,
             consuming=connected and state == "consuming",
-            blocked=connected and link is not None and link.blocked is not None,
+            blocked=connected and link is not None and (link.blocked or self._failures.blocked) is not None,
             draining=self._stopping() and state != "stopped",
         )
 
@@ -121,9 +126,8 @@ class Worker:
         its default action: the process ends at once, and the tasks in hand go to another worker.
 
         Raises what trying again would not help against: AccessRefused, TopologyMismatch, ChannelClosed (the queue does
-        not exist, and was given by name; or the user may not use it), ShutdownTimeout, and what the handler raises if
-        that is no Exception, such as SystemExit. Also what the connection was lost to, if that happened while it was
-        stopping, so that tasks in hand may be done again.
+        not exist, and was given by name; or the user may not use it), ShutdownTimeout. Also what the connection was
+        lost to, if that happened while it was stopping, so that tasks in hand may be done again.
         """
         if self._state != "not started":
             raise RuntimeError("a worker runs once")
@@ -199,7 +203,7 @@ class Worker:
         return consumer
 
     def _read_mail(self, timeout: float) -> None:
-        """Wait for mail, so long at most; raise what a handler raised that is no Exception."""
+        """Wait for mail, so long at most; raise what a thread has ended of."""
         with contextlib.suppress(queues.Empty):
             mail = self._mail.get(timeout=timeout)
             if mail is not None and not isinstance(mail, WorkqueueError):
@@ -241,10 +245,14 @@ class Worker:
             yield
             return
 
-        def on_signal(_number: int, _frame: FrameType | None) -> None:
+        pid = os.getpid()
+
+        def on_signal(number: int, _frame: FrameType | None) -> None:
             # The kernel's own action for the second one: it works even while the task holds the interpreter.
             for each in _STOP_SIGNALS:
                 signal.signal(each, signal.SIG_DFL)
+            if os.getpid() != pid:  # what a handler has forked is no worker
+                signal.raise_signal(number)
             self.stop()
 
         previous = {each: signal.signal(each, on_signal) for each in _STOP_SIGNALS}

@@ -123,10 +123,10 @@ def test_a_function_of_the_current_folder_does_the_tasks(run, queue, folder, sen
         ("typo:handle", "'typo' cannot be imported: SyntaxError: "),
         ("leaves:handle", "'leaves' cannot be imported: SystemExit: 0 ("),
         ("tasks:handel", "has no 'handel'"),
-        ("tasks:number", "'tasks:number' is not callable: it is of type int"),
+        ("tasks:number", "'tasks:number': 3 is not callable"),
         ("tasks:nothing", "'tasks:nothing' cannot be called with one argument, the message: "),
-        ("tasks:coroutine", "'tasks:coroutine' is an async function or a generator"),
-        ("tasks:generator", "'tasks:generator' is an async function or a generator"),
+        ("tasks:coroutine", "'tasks:coroutine': <function coroutine at "),
+        ("tasks:generator", "is an async function or a generator; a handler works when it is called"),
     ],
 )
 @pytest.mark.parametrize("processes", ["1", "2"])

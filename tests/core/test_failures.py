@@ -7,6 +7,7 @@ import pytest
 from workqueue import Message, Queue, Refused
 from workqueue._failures import Failures
 from workqueue._frames import plain_properties
+from workqueue.events import Teller
 
 
 class UnspeakableError(Exception):
@@ -20,7 +21,9 @@ class UnspeakableError(Exception):
     ids=["an error without a repr", "properties that nobody can decode"],
 )
 def test_a_task_that_cannot_be_copied_is_for_the_broker_to_dead_letter(properties, error, caplog):
-    failures = Failures("amqp://localhost", Queue("q", "classic", dead_letter="dead"), max_attempts=1)
+    failures = Failures(
+        "amqp://localhost", Queue("q", "classic", dead_letter="dead"), max_attempts=1, tell=Teller(None)
+    )
 
     with caplog.at_level(logging.ERROR, "workqueue"):
         assert failures.copy(Message(b"task", "q", "m1"), properties, error) == "rejected"
@@ -30,7 +33,9 @@ def test_a_task_that_cannot_be_copied_is_for_the_broker_to_dead_letter(propertie
 
 @pytest.mark.parametrize("attempts", [1, 2])
 def test_a_task_whose_copy_the_broker_will_never_have_is_for_it_to_dead_letter(attempts, monkeypatch):
-    failures = Failures("amqp://localhost", Queue("q", "classic", dead_letter="dead"), max_attempts=attempts)
+    failures = Failures(
+        "amqp://localhost", Queue("q", "classic", dead_letter="dead"), max_attempts=attempts, tell=Teller(None)
+    )
 
     def refuse(_queue, _body, message_id, *_):
         raise Refused(403, "ACCESS_REFUSED - write access to exchange 'amq.default'", message_id=message_id)
@@ -43,7 +48,9 @@ def test_a_task_whose_copy_the_broker_will_never_have_is_for_it_to_dead_letter(a
 
 
 def test_a_task_that_cannot_be_copied_now_goes_back(caplog):
-    failures = Failures("amqp://localhost", Queue("q", "classic", dead_letter="dead"), max_attempts=1)
+    failures = Failures(
+        "amqp://localhost", Queue("q", "classic", dead_letter="dead"), max_attempts=1, tell=Teller(None)
+    )
     failures.close()
 
     with caplog.at_level(logging.ERROR, "workqueue"):

@@ -65,6 +65,7 @@ def test_a_dead_letter_queue_that_is_only_named_is_not_declared():
         ({"message_ttl": -1}, "0 or more, not -1"),
         ({"max_length": -1}, "0 or more, not -1"),
         ({"overflow": "explode"}, "not 'explode'"),
+        ({"dead_letter": ""}, "1 to 255 bytes"),
         ({"max_length": 1, "extra": {"x-max-length": 2}}, "given twice: x-max-length"),
     ],
 )

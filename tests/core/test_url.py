@@ -1,5 +1,8 @@
 """A broker URL is shown without its password, whatever is wrong with it."""
 
+import functools
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,9 +64,17 @@ def test_no_password_gets_out_however_badly_it_is_escaped(password):
         assert error.__context__ is None  # noqa: PT017
 
 
-@pytest.mark.parametrize("arguments", [{"window": 0}])
-def test_a_producer_refuses_what_makes_no_sense(arguments):
-    with pytest.raises(ValueError, match="at least one message"):
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"window": 0}, "at least one message"),
+        ({"confirm_timeout": 0}, "a number of seconds above 0, not 0"),
+        ({"confirm_timeout": math.nan}, "a number of seconds above 0, not nan"),
+        ({"confirm_timeout": math.inf}, "a number of seconds above 0, not inf"),
+    ],
+)
+def test_a_producer_refuses_what_makes_no_sense(arguments, problem):
+    with pytest.raises(ValueError, match=problem):
         Producer("amqp://localhost", **arguments)
 
 
@@ -77,6 +88,9 @@ def test_a_producer_refuses_what_makes_no_sense(arguments):
         ({"concurrency": 4, "prefetch": 3}, r"from 4 \(concurrency\) to 65535, not 3"),
         ({"concurrency": 65536}, r"from 65536 \(concurrency\) to 65535, not 65536"),
         ({"concurrency": 0}, "concurrency is 1 or more, not 0"),
+        ({"shutdown_timeout": -1}, "a number of seconds from 0 on, not -1"),
+        ({"shutdown_timeout": math.nan}, "a number of seconds from 0 on, not nan"),
+        ({"shutdown_timeout": math.inf}, "a number of seconds from 0 on, not inf"),
         ({"max_attempts": 3}, "max_attempts needs a Queue with a dead_letter"),
         ({"max_attempts": 3, "queue": Queue("q")}, "max_attempts needs a Queue with a dead_letter"),
         ({"max_attempts": 0, "queue": Queue("q", dead_letter="graveyard")}, "max_attempts is 1 or more, not 0"),
@@ -85,6 +99,39 @@ def test_a_producer_refuses_what_makes_no_sense(arguments):
 def test_a_worker_refuses_what_makes_no_sense(arguments, problem):
     with pytest.raises(ValueError, match=problem):
         Worker(**{"url": "amqp://localhost", "queue": "task_queue", "handler": print} | arguments)
+
+
+class Async:
+    async def __call__(self, message): ...
+
+
+def generator(message):
+    yield
+
+
+@pytest.mark.parametrize(
+    ("handler", "problem"),
+    [
+        (None, "None is not callable"),
+        (Async().__call__, "is an async function or a generator"),
+        (Async(), "is an async function or a generator"),
+        (functools.partial(Async().__call__), "is an async function or a generator"),
+        (generator, "is an async function or a generator"),
+    ],
+)
+def test_a_worker_refuses_a_handler_that_would_do_nothing(handler, problem):
+    with pytest.raises(TypeError, match=problem):
+        Worker("amqp://localhost", "task_queue", handler)
+
+
+@pytest.mark.parametrize("queue", [None, 5, b"task_queue"])
+def test_what_is_neither_a_queue_nor_a_name_is_refused(queue):
+    with pytest.raises(TypeError, match="a queue is a Queue or its name, not "):
+        Worker("amqp://localhost", queue, print)
+    with pytest.raises(TypeError, match="a queue is a Queue or its name, not "):
+        Producer("amqp://localhost").send(queue, b"")
+    with pytest.raises(TypeError, match="a queue is a Queue or its name, not "):
+        Queue(queue)
 
 
 @pytest.mark.parametrize(

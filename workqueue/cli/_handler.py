@@ -7,14 +7,13 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
+from workqueue._handlers import Handler, check_handler
 from workqueue.message import Message
-
-Handler = Callable[[Message], object]
 
 
 def load_handler(spec: str) -> Handler:
@@ -29,27 +28,21 @@ def load_handler(spec: str) -> Handler:
     except (Exception, SystemExit) as error:  # whatever a module does when it is imported
         raise _wrong(f"{module!r} cannot be imported: {type(error).__name__}: {error}{_place(error)}") from error
     try:
-        handler: object = functools.reduce(getattr, attribute.split("."), found)
+        named: Any = functools.reduce(getattr, attribute.split("."), found)
     except AttributeError as error:
         raise _wrong(f"{module!r} ({found.__file__}) has no {attribute!r}") from error
-    if not callable(handler):
-        raise _wrong(f"{spec!r} is not callable: it is of type {type(handler).__name__}")
-    _check(spec, handler)
-    return handler
-
-
-def _check(spec: str, handler: Handler) -> None:
-    # Calling one of these does nothing but make an object, and every task would be acknowledged undone.
-    if any(
-        test(handler) for test in (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
-    ):
-        raise _wrong(f"{spec!r} is an async function or a generator; a handler does its work when it is called")
     try:
-        inspect.signature(handler).bind(Message(b"", "queue"))
+        check_handler(named)
+    except TypeError as error:
+        raise _wrong(f"{spec!r}: {error}") from error
+    try:
+        inspect.signature(named).bind(Message(b"", "queue"))
     except TypeError as error:
         raise _wrong(f"{spec!r} cannot be called with one argument, the message: {error}") from error
     except ValueError:
         pass  # written in C: what it takes cannot be known
+    handler: Handler = named
+    return handler
 
 
 def _place(error: BaseException) -> str:

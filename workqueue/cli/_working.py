@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from workqueue.cli._handler import Handler, dots, load_handler
+from workqueue._handlers import Handler
+from workqueue.cli._handler import dots, load_handler
 from workqueue.cli._lifeline import Lifeline
 from workqueue.cli._options import Wanted, exit_code, with_queue
 from workqueue.cli._telling import Telling

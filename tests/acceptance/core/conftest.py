@@ -140,7 +140,7 @@ class Running:
 
         def handle(message):
             self.started.append(message)
-            handler(message)
+            return handler(message)
 
         self.worker = Worker(url, queue, handle, observer=self.events.append, **options)
         self._thread = threading.Thread(target=self._run, name="running", daemon=True)

@@ -165,3 +165,42 @@ def test_a_worker_that_cannot_publish_the_copy_of_a_failed_task_gives_it_back_wh
     # and the task to be there; its copy may be, too, since the broker reads it when the alarm is over.
     end()
     claim("the task is back", lambda: aside.ready(queue) >= 1)
+
+
+def test_a_declaration_that_is_not_read_says_why(url, new_queue, alarm, wait_so_long):
+    queue = new_queue("classic")
+    with Producer(url) as producer:
+        producer.send(queue, b"before")
+        end = alarm()
+        producer.send_async(queue, b"unread")
+        claim("the producer is told", lambda: producer.blocked)
+        wait_so_long(producer, TIMEOUT)
+
+        with pytest.raises(ConnectionLost, match=f"did not answer within {TIMEOUT} s, low on memory"):
+            producer.declare(new_queue("classic"))
+        end()
+
+
+def test_a_worker_whose_copies_are_not_read_is_blocked(url, new_queue, producer, work, gate, alarm):
+    queue = new_queue("classic")
+    producer.send(queue, b"fails")
+
+    def fail(message):
+        gate(message)
+        raise ValueError
+
+    worker = work(url, queue, fail)
+    claim("the task is started", lambda: worker.started)
+    end = alarm()
+    assert not worker.worker.health.blocked
+    gate.open()
+
+    claim("it is blocked", lambda: worker.worker.health.blocked)
+    end()
+    claim("it is not any more", lambda: not worker.worker.health.blocked)
+    assert [(event.reason, event.role) for event in worker.until(Blocked, 2)] == [
+        ("low on memory", "worker"),
+        (None, "worker"),
+    ]
+    assert worker.until(TaskEnded)[0].outcome == "failed"
+    worker.stop()

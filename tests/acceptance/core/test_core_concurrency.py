@@ -1,11 +1,13 @@
 """Several handlers at once, and what becomes of what is not done when there is an end to it."""
 
+import asyncio
 import itertools
 import logging
 import threading
 
 import pytest
 
+from workqueue._handlers import Handlers
 from workqueue.events import Disconnected, Subscribed, TaskEnded
 from workqueue.guarantee.waiting import PATIENCE, claim
 
@@ -55,36 +57,39 @@ def test_what_is_done_out_of_order_is_acknowledged_and_nothing_else(url, wire, q
     assert sorted((taken.body, taken.redelivered) for taken in again) == [(b"1", True), (b"4", True), (b"5", True)]
 
 
-def test_the_exit_of_a_handler_ends_run_and_nothing_more_is_started(url, queue, aside, producer, work):
+@pytest.mark.parametrize("end", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
+def test_a_handler_that_exits_has_failed_and_the_worker_goes_on(url, queue, producer, work, end):
+    for body in (b"exits", b"fine"):
+        producer.send(queue, body)
+
+    def handle(message):
+        if message.body == b"exits" and not message.failures:
+            raise end
+
+    worker = work(url, queue, handle)
+
+    ended = worker.until(TaskEnded, 3)
+    assert sorted((each.message.body, each.outcome) for each in ended) == [
+        (b"exits", "done"),
+        (b"exits", "failed"),
+        (b"fine", "done"),
+    ]
+    assert [type(each.error) for each in ended if each.error] == [end]
+    assert worker.stop() is None
+
+
+def test_what_a_thread_ends_of_is_raised_and_nothing_more_is_started(url, queue, aside, producer, work, monkeypatch):
+    def settle(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Handlers, "_settle", settle)
     for number in range(10):
         producer.send(queue, b"%d" % number)
+    worker = work(url, queue, prefetch=10)
 
-    def leave(message):
-        raise SystemExit(7)
-
-    worker = work(url, queue, leave, prefetch=10)
-
-    error = worker.wait()
-    assert isinstance(error, SystemExit)
-    assert error.code == 7
+    assert isinstance(worker.wait(), ZeroDivisionError)
     assert len(worker.started) == 1
     assert sorted(taken.body for taken in aside.take(queue, 10)) == [b"%d" % number for number in range(10)]
-
-
-def test_the_exit_of_a_handler_is_raised_also_while_stopping(url, queue, aside, producer, work, turns):
-    producer.send(queue, b"task")
-
-    def leave(message):
-        turns(message)
-        raise SystemExit(7)
-
-    worker = work(url, queue, leave)
-    claim("the task is started", lambda: worker.started)
-    worker.worker.stop()
-    turns.next()
-
-    assert isinstance(worker.wait(), SystemExit)
-    assert [taken.redelivered for taken in aside.take(queue, 1)] == [True]
 
 
 TASKS = 20_000

@@ -268,3 +268,20 @@ def test_a_copy_goes_to_its_queue_alone(url, new_queue, aside, producer, work):
     claim("it is done", lambda: [event.outcome for event in worker.told(TaskEnded)] == ["failed", "done"])
     assert worker.stop() is None
     assert [taken.body for taken in aside.take(other, 1)] == [b"task"]
+
+
+class Promise:
+    def __await__(self):
+        yield
+
+
+def test_a_handler_that_returns_what_nobody_awaits_has_failed(url, queue, producer, work, caplog):
+    producer.send(queue, b"task")
+    answers = [Promise(), None]
+
+    worker = work(url, queue, lambda _: answers.pop(0))
+
+    ended = worker.until(TaskEnded, 2)
+    assert [each.outcome for each in ended] == ["failed", "done"]
+    assert "which nobody awaits" in str(ended[0].error)
+    assert worker.stop() is None

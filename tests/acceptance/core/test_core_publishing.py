@@ -140,6 +140,19 @@ def test_a_message_for_no_queue_is_unroutable_and_the_next_one_is_fine(producer,
     producer.send(queue, b"task")
 
 
+def test_a_queue_that_was_deleted_is_declared_again(producer, queue, aside):
+    producer.send(queue, b"first")
+    aside.delete(queue)
+    with pytest.raises(Unroutable):
+        producer.send(queue, b"second")
+    producer.send(queue, b"third")
+    assert [taken.body for taken in aside.take(queue, 1)] == [b"third"]
+
+    aside.delete(queue)
+    producer.send(queue, b"fourth", retry=1)
+    assert [taken.body for taken in aside.take(queue, 1)] == [b"fourth"]
+
+
 def test_a_full_queue_nacks(producer, new_queue, aside):
     queue = new_queue("classic", max_length=1, overflow="reject-publish")
     producer.send(queue, b"fits")
