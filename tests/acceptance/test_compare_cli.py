@@ -1,6 +1,7 @@
 """`workqueue compare` and `workqueue guarantees` as a person runs them; no broker is needed."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -9,10 +10,9 @@ import pytest
 SLUG = "durability.queue-survives-kill"
 
 
-def workqueue(*arguments):
-    return subprocess.run(
-        [sys.executable, "-P", "-m", "workqueue", *map(str, arguments)], capture_output=True, text=True, check=False
-    )
+def workqueue(*arguments, **options):
+    argv = [sys.executable, "-P", "-m", "workqueue", *map(str, arguments)]
+    return subprocess.run(argv, **{"capture_output": True, "text": True, "check": False, **options})
 
 
 def report(path, *verdicts, brokers=("debian:bookworm",)):
@@ -74,6 +74,25 @@ def test_a_loss_fails_until_it_is_allowed(before, tmp_path):
     assert allowed.returncode == 0
     assert stale.returncode == 1
     assert "Remove the --allow" in stale.stdout
+
+
+def test_markdown_goes_where_a_link_leads_and_through_an_open_pipe(before, tmp_path):
+    page, link = tmp_path / "page.md", tmp_path / "link.md"
+    page.write_text("yesterday's")
+    link.symlink_to(page)
+    read, written = os.pipe()  # a shell's >(command)
+
+    with os.fdopen(read) as reader:
+        with os.fdopen(written, "w"):
+            runs = [
+                workqueue("compare", before, before, "--markdown", each, pass_fds=[written])
+                for each in (link, f"/dev/fd/{written}")
+            ]
+        through = reader.read()
+
+    assert [run.returncode for run in runs] == [0, 0], runs
+    assert link.is_symlink()
+    assert through == page.read_text() != "yesterday's"
 
 
 def test_one_report_with_two_brokers_will_do(tmp_path):

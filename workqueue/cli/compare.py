@@ -8,7 +8,8 @@ from rich.console import Console
 
 from workqueue.cli._slugs import no_such_slug
 from workqueue.guarantee.expectation import QUEUE_TYPES
-from workqueue.report import changes, comparison, document, reading
+from workqueue.report import changes, comparison, reading
+from workqueue.report.writing import write_text
 
 _REPORT = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -82,7 +83,7 @@ def command(
     result = comparison.compare(*sides, allowed=allow, remarks=_remarks(first, second))
     if markdown is not None:
         try:
-            document.write_text(changes.to_markdown(result), markdown)
+            write_text(changes.to_markdown(result), markdown)
         except OSError as error:
             message = f"The comparison cannot be written to {markdown}: {error.strerror or error}"
             raise click.UsageError(message) from error

@@ -18,7 +18,7 @@ from workqueue.cli._soaking import Soaking
 from workqueue.guarantee.expectation import QUEUE_TYPES
 from workqueue.guarantee.soak.run import Result, Settings, Soak
 from workqueue.report import soak as report
-from workqueue.report.document import check_writable, write
+from workqueue.report.writing import check_writable, write_json
 
 
 @click.command()
@@ -166,4 +166,4 @@ def _write(path: Path, documents: list[dict[str, Any]], started: dt.datetime, *,
         "complete": complete and not any(each["interrupted"] for each in documents),
         "soaks": documents,
     }
-    write(content, path)
+    write_json(content, path)

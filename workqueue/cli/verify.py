@@ -23,6 +23,7 @@ from workqueue.guarantee.catalogue import Guarantee
 from workqueue.guarantee.expectation import QUEUE_TYPES
 from workqueue.report import document, proofs, terminal
 from workqueue.report.document import Planned
+from workqueue.report.writing import check_writable, write_json
 
 _CUT_SHORT = "the run was cut short"
 
@@ -113,7 +114,7 @@ def command(
     entries = _chosen(catalogue.load(), chapters, slugs)
     if json_path is not None:
         try:
-            document.check_writable(json_path)
+            check_writable(json_path)
         except OSError as error:
             raise click.UsageError(f"The report cannot be written to {json_path}: {error.strerror or error}") from error
     types = QUEUE_TYPES if queue_type == "both" else (queue_type,)
@@ -149,7 +150,7 @@ def command(
         click.echo("Interrupted: what was found out so far follows.", err=True)
     report = _report(groups, planned, entries, started=started, complete=complete)
     if json_path is not None:
-        document.write(report, json_path)
+        write_json(report, json_path)
     terminal.show(report, Console())
     return document.exit_code(report)
 
