@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from workqueue.report.writing import check_writable, write_json, write_text
+from workqueue.report.writing import can_be_replaced, check_writable, discard, write_json, write_text
 
 
 def write(path, text="a report\n"):
@@ -94,6 +94,31 @@ def test_a_file_that_is_open_is_written_on_where_it_is(tmp_path):
         output.write("a line after\n")
 
     assert path.read_text() == "a line before\na report\na line after\n"
+
+
+def test_only_a_file_is_discarded_and_not_the_link_to_it(tmp_path):
+    file, link, pipe = tmp_path / "file", tmp_path / "link", tmp_path / "pipe"
+    file.write_text("an earlier one")
+    link.symlink_to(file)
+    os.mkfifo(pipe)
+
+    discard(link)
+    discard(link)  # there is nothing any more, which is as well
+    discard(pipe)
+
+    assert not file.exists()
+    assert link.is_symlink()
+    assert pipe.is_fifo()
+    assert can_be_replaced(link)
+    assert not can_be_replaced(pipe)
+
+
+def test_what_is_open_is_not_discarded(tmp_path):
+    with (tmp_path / "output").open("w") as output:
+        path = Path(f"/dev/fd/{output.fileno()}")
+        discard(path)
+        assert path.exists()
+        assert not can_be_replaced(path)
 
 
 @pytest.mark.parametrize("path", ["/nowhere/at/all/report.json", "/"])

@@ -13,12 +13,12 @@ from rich.console import Console
 from workqueue.broker import Source, resolve
 from workqueue.broker.errors import BrokerError
 from workqueue.cli._errors import NoBroker
+from workqueue.cli._files import ReportFile
 from workqueue.cli._progress import progress_on_stderr
 from workqueue.cli._soaking import Soaking
 from workqueue.guarantee.expectation import QUEUE_TYPES
 from workqueue.guarantee.soak.run import Result, Settings, Soak
 from workqueue.report import soak as report
-from workqueue.report.writing import check_writable, write_json
 
 
 @click.command()
@@ -100,14 +100,12 @@ def command(
       2  unknown: the queue could not be drained, or the broker or a client failed otherwise
       3  wrong usage, or no broker to be had
     """
-    if json_path is not None:
-        try:
-            check_writable(json_path)
-        except OSError as error:
-            raise click.UsageError(f"The report cannot be written to {json_path}: {error.strerror or error}") from error
+    file = ReportFile(json_path)
+    file.check()
     spec = spec or (os.environ.get("WORKQUEUE_BROKER", "").split() or ["auto"])[0]
     if spec.startswith("amqps:"):
         raise click.UsageError("A soak puts a relay in between, which TLS would notice; give an amqp:// URL.")
+    file.discard()
     seed = secrets.randbelow(2**32) if seed is None else seed
     click.echo(f"Seed {seed}: --seed {seed} replays these faults.", err=True)
     settings = [
@@ -128,8 +126,8 @@ def command(
     except BrokerError as error:
         raise NoBroker(str(error)) from error
     finally:
-        if json_path is not None and documents:
-            _write(json_path, documents, started, complete=len(documents) == len(settings))
+        if documents:
+            file.write_json(_together(documents, started, complete=len(documents) == len(settings)))
     return report.exit_code(results)
 
 
@@ -157,8 +155,8 @@ def _soak(source: Source, settings: Settings) -> tuple[Result, dict[str, Any]]:
         return result, report.document(result, broker.about)
 
 
-def _write(path: Path, documents: list[dict[str, Any]], started: dt.datetime, *, complete: bool) -> None:
-    content = {
+def _together(documents: list[dict[str, Any]], started: dt.datetime, *, complete: bool) -> dict[str, Any]:
+    return {
         "schema": report.SCHEMA,
         "tool": version("workqueue-guarantees"),
         "started": started.isoformat(timespec="seconds"),
@@ -166,4 +164,3 @@ def _write(path: Path, documents: list[dict[str, Any]], started: dt.datetime, *,
         "complete": complete and not any(each["interrupted"] for each in documents),
         "soaks": documents,
     }
-    write_json(content, path)

@@ -14,16 +14,17 @@ from workqueue.broker import NodeConfig, resolve
 from workqueue.broker.configuration import parse_settings
 from workqueue.broker.errors import BrokerError
 from workqueue.cli._errors import NoBroker
+from workqueue.cli._files import ReportFile
 from workqueue.cli._liars import check_liar
 from workqueue.cli._live import Live
 from workqueue.cli._progress import progress_on_stderr
+from workqueue.cli._signals import sigterm_as_ctrl_c
 from workqueue.cli._slugs import no_such_slug
 from workqueue.guarantee import catalogue, conductor
 from workqueue.guarantee.catalogue import Guarantee
 from workqueue.guarantee.expectation import QUEUE_TYPES
 from workqueue.report import document, proofs, terminal
 from workqueue.report.document import Planned
-from workqueue.report.writing import check_writable, write_json
 
 _CUT_SHORT = "the run was cut short"
 
@@ -91,6 +92,8 @@ def command(
 ) -> int:
     """Check each guarantee of a RabbitMQ work queue on real brokers, and say where it holds.
 
+    Ctrl+C or SIGTERM ends it early: what was found out by then is told, and the report says that it is not whole.
+
     \b
     Examples:
       workqueue verify
@@ -112,57 +115,60 @@ def command(
         if prove:
             raise click.UsageError("--prove puts liars in between by itself; use it without --behind.")
     entries = _chosen(catalogue.load(), chapters, slugs)
-    if json_path is not None:
-        try:
-            check_writable(json_path)
-        except OSError as error:
-            raise click.UsageError(f"The report cannot be written to {json_path}: {error.strerror or error}") from error
     types = QUEUE_TYPES if queue_type == "both" else (queue_type,)
+    if not any(each in types for entry in entries for each in entry.queue_types):
+        raise click.UsageError("There is nothing to check: what you chose does not speak of that queue type.")
     wanted = specs or tuple(os.environ.get("WORKQUEUE_BROKER", "").split()) or ("auto",)
+    file = ReportFile(json_path)
+    file.check()
+    file.discard()
     started = dt.datetime.now(dt.UTC)
     brokers = _prepare(wanted, broker_settings, broker_restart_command)
     if behind is not None:
         brokers = {f"{name} behind {behind}": spec for name, spec in brokers.items()}
     shared = [name for name, spec in brokers.items() if "://" in spec and broker_restart_command]
     groups = conductor.plan(brokers, types, entries, shared=shared, prove=prove)
-    planned = [
-        Planned(each[0], group.broker, each[1]) for group in groups if not group.proves for each in group.planned
-    ]
-    if not planned:
-        raise click.UsageError("There is nothing to check: what you chose does not speak of that queue type.")
-    complete = False
-    try:
-        with Live(groups) as live:
-            conductor.conduct(
-                groups,
-                jobs=jobs or (os.cpu_count() or 1) * (3 if prove else 1),
-                restart_command=broker_restart_command,
-                listener=live.tell,
-                whole=not chapters and not slugs,
-                broker_settings=broker_settings,
-                behind=behind,
-                worker=worker,
-            )
-        complete = True
-    except conductor.NoBroker as error:
-        raise NoBroker(str(error)) from error
-    except KeyboardInterrupt:
-        click.echo("Interrupted: what was found out so far follows.", err=True)
-    report = _report(groups, planned, entries, started=started, complete=complete)
-    if json_path is not None:
-        write_json(report, json_path)
-    terminal.show(report, Console())
-    return document.exit_code(report)
+
+    def report(*, complete: bool) -> dict[str, Any]:
+        return _report(groups, entries, started=started, complete=complete)
+
+    with sigterm_as_ctrl_c():
+        file.begin(report(complete=False))  # a run that is killed leaves this one
+        complete = False
+        try:
+            with Live(groups) as live:
+                conductor.conduct(
+                    groups,
+                    jobs=jobs or (os.cpu_count() or 1) * (3 if prove else 1),
+                    restart_command=broker_restart_command,
+                    listener=live.tell,
+                    whole=not chapters and not slugs,
+                    broker_settings=broker_settings,
+                    behind=behind,
+                    worker=worker,
+                )
+            complete = True
+        except conductor.NoBroker as error:
+            file.write_json(report(complete=False))
+            raise NoBroker(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo("Interrupted: what was found out so far follows.", err=True)
+        found = report(complete=complete)
+        file.write_json(found)
+        terminal.show(found, Console())
+        return document.exit_code(found)
 
 
 def _report(
     groups: Sequence[conductor.Group],
-    planned: Sequence[Planned],
     entries: Sequence[Guarantee],
     *,
     started: dt.datetime,
     complete: bool,
 ) -> dict[str, Any]:
+    planned = [
+        Planned(each[0], group.broker, each[1]) for group in groups if not group.proves for each in group.planned
+    ]
     cells = [cell for group in groups if not group.proves for cell in group.cells]
     missing = {
         Planned(each[0], group.broker, each[1]): group.failure or _CUT_SHORT

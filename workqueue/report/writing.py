@@ -31,9 +31,25 @@ def check_writable(path: Path) -> None:
             pass
 
 
+def can_be_replaced(path: Path) -> bool:
+    """Whether it is a regular file or nothing yet, so that what is written next takes the place of what was there."""
+    return _descriptor(path) is None and not _is_special(path)
+
+
+def discard(path: Path) -> None:
+    """Remove what an earlier `write_text` left there, if that can be; a link to it stays."""
+    if can_be_replaced(path):
+        _target(path).unlink(missing_ok=True)
+
+
+def as_json(content: Mapping[str, Any]) -> str:
+    """A report as text."""
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
 def write_json(content: Mapping[str, Any], path: Path) -> None:
     """Write it as JSON, as `write_text` does."""
-    write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", path)
+    write_text(as_json(content), path)
 
 
 def write_text(text: str, path: Path) -> None:
