@@ -156,6 +156,8 @@ def dead_server(tmp_path):
         (["--json", "/nowhere/report.json"], ["/nowhere/report.json", "No such file or directory"]),
         (["--queue-type", "stream"], ["stream", "classic"]),
         (["--jobs", "0"], ["jobs"]),
+        (["--broker", "amqp://127.0.0.1:1/", "--broker-restart-command", "sh -c 'x"], ["sh -c 'x", "No closing quot"]),
+        (["--broker", "amqp://127.0.0.1:1/", "--broker-restart-command", ""], ["restart-command", "is empty"]),
     ],
 )
 def test_bad_input_is_told_within_seconds(options, words):

@@ -2,7 +2,6 @@
 
 import datetime as dt
 import os
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from workqueue.cli._slugs import no_such_slug
 from workqueue.guarantee import catalogue, conductor
 from workqueue.guarantee.catalogue import Guarantee
 from workqueue.guarantee.expectation import QUEUE_TYPES
+from workqueue.guarantee.settings import split_command
 from workqueue.report import document, proofs, terminal
 from workqueue.report.document import Planned
 
@@ -119,11 +119,12 @@ def command(
     if not any(each in types for entry in entries for each in entry.queue_types):
         raise click.UsageError("There is nothing to check: what you chose does not speak of that queue type.")
     wanted = specs or tuple(os.environ.get("WORKQUEUE_BROKER", "").split()) or ("auto",)
+    restart_command = _restart_command(broker_restart_command)
     file = ReportFile(json_path)
     file.check()
     file.discard()
     started = dt.datetime.now(dt.UTC)
-    brokers = _prepare(wanted, broker_settings, broker_restart_command)
+    brokers = _prepare(wanted, broker_settings, restart_command)
     if behind is not None:
         brokers = {f"{name} behind {behind}": spec for name, spec in brokers.items()}
     shared = [name for name, spec in brokers.items() if "://" in spec and broker_restart_command]
@@ -197,15 +198,21 @@ def _chosen(known: catalogue.Catalogue, chapters: Sequence[str], slugs: Sequence
     return [entry for entry in known.values() if entry.slug in slugs or entry.chapter in chapters]
 
 
-def _prepare(specs: Sequence[str], settings: Sequence[str], restart_command: str | None) -> dict[str, str]:
+def _restart_command(line: str | None) -> tuple[str, ...]:
+    try:
+        return () if line is None else split_command(line)
+    except ValueError as error:
+        raise click.UsageError(f"--broker-restart-command: {error}") from error
+
+
+def _prepare(specs: Sequence[str], settings: Sequence[str], restart_command: Sequence[str]) -> dict[str, str]:
     """Get every broker ready to start; the names for people with the specs to start them by."""
     brokers: dict[str, str] = {}
-    restart = shlex.split(restart_command) if restart_command else None
     with progress_on_stderr() as progress:
         for spec in dict.fromkeys(specs):
             try:
                 config = NodeConfig(settings=parse_settings(settings))
-                source = resolve(spec, progress=progress, restart_command=restart)
+                source = resolve(spec, progress=progress, restart_command=restart_command)
                 source.check(config)
                 source.prepare(progress)
             except BrokerError as error:
