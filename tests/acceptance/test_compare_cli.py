@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 
@@ -93,6 +94,25 @@ def test_markdown_goes_where_a_link_leads_and_through_an_open_pipe(before, tmp_p
     assert [run.returncode for run in runs] == [0, 0], runs
     assert link.is_symlink()
     assert through == page.read_text() != "yesterday's"
+
+
+def small_files_only():
+    """Let the kernel refuse what is larger than 100 bytes, as on a full disk."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+
+
+@pytest.mark.parametrize(("verdict", "code"), [("holds", 2), ("broken", 1)])
+def test_what_cannot_be_written_is_still_shown(before, tmp_path, verdict, code):
+    after, page = report(tmp_path / "after.json", verdict), tmp_path / "changes.md"
+    page.write_text("yesterday's")
+
+    run = workqueue("compare", before, after, "--markdown", page, preexec_fn=small_files_only)
+
+    assert run.returncode == code, run.stderr
+    assert run.stdout == workqueue("compare", before, after).stdout
+    assert " ".join(run.stderr.split()) == f"Error: The comparison cannot be written to {page}: File too large."
+    assert sorted(tmp_path.iterdir()) == sorted({before, after, page})
+    assert page.read_text() == "yesterday's"
 
 
 def test_one_report_with_two_brokers_will_do(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -113,6 +114,21 @@ def test_without_a_broker_no_earlier_report_stays(yesterdays):
 
     assert run.returncode == 3, run.stdout + run.stderr
     assert not yesterdays.exists()
+
+
+def test_a_report_that_cannot_be_written_in_the_end_is_told_below_what_was_found(url, tmp_path, started, wait_for):
+    path = tmp_path / "folder" / "report.json"
+    path.parent.mkdir()
+    argv = [sys.executable, "-P", "-m", "workqueue", "verify", "--broker", url, "--only", QUICK, "--json", str(path)]
+    run = started(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(path.exists, "the report without footer")
+    shutil.rmtree(path.parent)
+    stdout, stderr = run.communicate(timeout=60)
+
+    assert run.returncode == 2, stdout + stderr
+    assert "2 verdicts: 2 holds" in stdout
+    assert f"Error: The report cannot be written to {path}: No such file or directory." in stderr
+    assert "Traceback" not in stderr
 
 
 def test_a_pipe_gets_one_report(url):

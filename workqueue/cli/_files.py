@@ -19,6 +19,7 @@ class ReportFile:
     def __init__(self, path: Path | None, what: str = "The report") -> None:
         self._path = path
         self._what = what
+        self._failure: OSError | None = None
 
     def check(self) -> None:
         """See to it, before anything is done, that it can be written.
@@ -51,9 +52,24 @@ class ReportFile:
             raise click.UsageError(self._complaint(error)) from error
 
     def write_json(self, content: Mapping[str, Any]) -> None:
-        """Write it as JSON."""
-        if self._path is not None:
-            writing.write_json(content, self._path)
+        """Write it as JSON. If that fails, `settle` tells, so that what is shown on the terminal comes before."""
+        self.write_text(writing.as_json(content))
+
+    def write_text(self, text: str) -> None:
+        """Write it. If that fails, `settle` tells, so that what is shown on the terminal comes before."""
+        if self._path is None:
+            return
+        try:
+            writing.write_text(text, self._path)
+        except OSError as error:
+            self._failure = error
+
+    def settle(self, code: int) -> int:
+        """What a command ends with that would end with this code: not with 0 if its report could not be written."""
+        if self._failure is None:
+            return code
+        click.echo(f"Error: {self._complaint(self._failure)}", err=True)
+        return code or 2
 
     def _complaint(self, error: OSError) -> str:
         return f"{self._what} cannot be written to {self._path}: {error.strerror or error}."

@@ -6,10 +6,10 @@ from typing import Any
 import click
 from rich.console import Console
 
+from workqueue.cli._files import ReportFile
 from workqueue.cli._slugs import no_such_slug
 from workqueue.guarantee.expectation import QUEUE_TYPES
 from workqueue.report import changes, comparison, reading
-from workqueue.report.writing import write_text
 
 _REPORT = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -57,9 +57,12 @@ def command(
     Exit codes:
       0  nothing was lost
       1  something was lost, or an --allow is stale
-      2  it cannot be told: a report is incomplete or was tampered with, or what held before was not told after
+      2  it cannot be told: a report is incomplete or was tampered with, or what held before was not told after; or
+         nothing was lost, and that could not be written to where it should
       3  wrong usage
     """
+    page = ReportFile(markdown, "The comparison")
+    page.check()
     first = _read(before)
     second = first if after is None else _read(after)
     try:
@@ -81,14 +84,9 @@ def command(
         if slug not in known:
             raise no_such_slug(slug, dict.fromkeys(known))
     result = comparison.compare(*sides, allowed=allow, remarks=_remarks(first, second))
-    if markdown is not None:
-        try:
-            write_text(changes.to_markdown(result), markdown)
-        except OSError as error:
-            message = f"The comparison cannot be written to {markdown}: {error.strerror or error}"
-            raise click.UsageError(message) from error
+    page.write_text(changes.to_markdown(result))
     changes.show(result, Console())
-    return result.exit_code
+    return page.settle(result.exit_code)
 
 
 def _read(path: Path) -> dict[str, Any]:

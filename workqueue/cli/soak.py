@@ -97,7 +97,7 @@ def command(
     Exit codes:
       0  nothing was lost, nothing acked came back, every duplicate was marked
       1  a violation; the table names it, and --json has its story
-      2  unknown: the queue could not be drained, or the broker or a client failed otherwise
+      2  unknown: the queue could not be drained, the broker or a client failed otherwise, or --json was not written
       3  wrong usage, or no broker to be had
     """
     file = ReportFile(json_path)
@@ -128,7 +128,8 @@ def command(
     finally:
         if documents:
             file.write_json(_together(documents, started, complete=len(documents) == len(settings)))
-    return report.exit_code(results)
+        code = file.settle(report.exit_code(results))
+    return code
 
 
 def _prepared(spec: str) -> Source:

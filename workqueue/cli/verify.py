@@ -107,7 +107,7 @@ def command(
     Exit codes:
       0  every verdict is as expected
       1  a surprise: a guarantee is broken that should hold, or holds where it should not
-      2  unknown: the harness or a broker failed, or not everything planned was run
+      2  unknown: the harness or a broker failed, not everything planned was run, or the report was not written
       3  wrong usage, or no broker to be had
     """
     if behind is not None:
@@ -151,13 +151,14 @@ def command(
             complete = True
         except conductor.NoBroker as error:
             file.write_json(report(complete=False))
+            file.settle(NoBroker.exit_code)
             raise NoBroker(str(error)) from error
         except KeyboardInterrupt:
             click.echo("Interrupted: what was found out so far follows.", err=True)
         found = report(complete=complete)
         file.write_json(found)
         terminal.show(found, Console())
-        return document.exit_code(found)
+        return file.settle(document.exit_code(found))
 
 
 def _report(
