@@ -115,6 +115,33 @@ def test_what_cannot_be_written_is_still_shown(before, tmp_path, verdict, code):
     assert page.read_text() == "yesterday's"
 
 
+@pytest.mark.parametrize("arguments", [["compare", "BEFORE", "BEFORE"], ["guarantees"], ["guarantees", "--markdown"]])
+def test_output_that_is_not_taken_is_no_verdict(before, tmp_path, arguments):
+    arguments = [before if each == "BEFORE" else each for each in arguments]
+    with (tmp_path / "output").open("w") as output:
+        output.write("what was there before".ljust(100))
+        output.flush()
+        run = workqueue(
+            *arguments, capture_output=False, stdout=output, stderr=subprocess.PIPE, preexec_fn=small_files_only
+        )
+
+    assert run.returncode == 2
+    told = "Error: Standard output cannot be written to: File too large. Not all of it was shown."
+    assert " ".join(run.stderr.split()) == told
+
+
+@pytest.mark.parametrize("arguments", [["compare", "BEFORE", "BEFORE"], ["guarantees"]])
+def test_a_reader_who_has_gone_is_no_verdict_and_no_news(before, arguments):
+    read, written = os.pipe()
+    os.close(read)
+    with os.fdopen(written, "w") as output:
+        arguments = [before if each == "BEFORE" else each for each in arguments]
+        run = workqueue(*arguments, capture_output=False, stdout=output, stderr=subprocess.PIPE)
+
+    assert run.returncode == 2
+    assert run.stderr == ""
+
+
 def test_one_report_with_two_brokers_will_do(tmp_path):
     both = report(tmp_path / "both.json", "broken", "holds", brokers=("debian:bookworm", "debian:forky"))
 

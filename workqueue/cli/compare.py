@@ -7,6 +7,7 @@ import click
 from rich.console import Console
 
 from workqueue.cli._files import ReportFile
+from workqueue.cli._output import output_has_to_arrive
 from workqueue.cli._slugs import no_such_slug
 from workqueue.guarantee.expectation import QUEUE_TYPES
 from workqueue.report import changes, comparison, reading
@@ -30,6 +31,7 @@ class NotComparable(click.ClickException):
 @click.option(
     "--markdown", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write it as Markdown to FILE."
 )
+@output_has_to_arrive()
 def command(
     before: Path,
     after: Path | None,
@@ -57,8 +59,8 @@ def command(
     Exit codes:
       0  nothing was lost
       1  something was lost, or an --allow is stale
-      2  it cannot be told: a report is incomplete or was tampered with, or what held before was not told after; or
-         nothing was lost, and that could not be written to where it should
+      2  it cannot be told: a report is incomplete or was tampered with, or what held before was not told after, or
+         what was found was not written
       3  wrong usage
     """
     page = ReportFile(markdown, "The comparison")
@@ -85,8 +87,11 @@ def command(
             raise no_such_slug(slug, dict.fromkeys(known))
     result = comparison.compare(*sides, allowed=allow, remarks=_remarks(first, second))
     page.write_text(changes.to_markdown(result))
-    changes.show(result, Console())
-    return page.settle(result.exit_code)
+    try:
+        changes.show(result, Console())
+    finally:
+        code = page.settle(result.exit_code)
+    return code
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from workqueue.broker import Source, resolve
 from workqueue.broker.errors import BrokerError
 from workqueue.cli._errors import NoBroker
 from workqueue.cli._files import ReportFile
+from workqueue.cli._output import output_has_to_arrive
 from workqueue.cli._progress import progress_on_stderr
 from workqueue.cli._soaking import Soaking
 from workqueue.guarantee.expectation import QUEUE_TYPES
@@ -61,6 +62,7 @@ from workqueue.report import soak as report
 @click.option(
     "--json", "json_path", type=click.Path(path_type=Path), metavar="FILE", help="Write all that was found to FILE."
 )
+@output_has_to_arrive()
 def command(
     spec: str | None,
     queue_type: str,
@@ -97,7 +99,8 @@ def command(
     Exit codes:
       0  nothing was lost, nothing acked came back, every duplicate was marked
       1  a violation; the table names it, and --json has its story
-      2  unknown: the queue could not be drained, the broker or a client failed otherwise, or --json was not written
+      2  unknown: the queue could not be drained, the broker or a client failed otherwise, or what was
+         found was not written
       3  wrong usage, or no broker to be had
     """
     file = ReportFile(json_path)

@@ -16,6 +16,7 @@ from workqueue.cli._errors import NoBroker
 from workqueue.cli._files import ReportFile
 from workqueue.cli._liars import check_liar
 from workqueue.cli._live import Live
+from workqueue.cli._output import output_has_to_arrive
 from workqueue.cli._progress import progress_on_stderr
 from workqueue.cli._signals import sigterm_as_ctrl_c
 from workqueue.cli._slugs import no_such_slug
@@ -77,6 +78,7 @@ _CUT_SHORT = "the run was cut short"
     show_default="the number of CPUs; three times as many with --prove",
     help="How many brokers to run side by side.",
 )
+@output_has_to_arrive()
 def command(
     specs: tuple[str, ...],
     queue_type: str,
@@ -107,7 +109,7 @@ def command(
     Exit codes:
       0  every verdict is as expected
       1  a surprise: a guarantee is broken that should hold, or holds where it should not
-      2  unknown: the harness or a broker failed, not everything planned was run, or the report was not written
+      2  unknown: the harness or a broker failed, not everything planned was run, or what was found was not written
       3  wrong usage, or no broker to be had
     """
     if behind is not None:
@@ -157,8 +159,11 @@ def command(
             click.echo("Interrupted: what was found out so far follows.", err=True)
         found = report(complete=complete)
         file.write_json(found)
-        terminal.show(found, Console())
-        return file.settle(document.exit_code(found))
+        try:
+            terminal.show(found, Console())
+        finally:
+            code = file.settle(document.exit_code(found))
+        return code
 
 
 def _report(
