@@ -165,16 +165,33 @@ def test_a_report_that_is_cut_short_is_not_comparable(before, tmp_path):
         (["/nowhere.json"], "/nowhere.json"),
         (["BEFORE"], "nothing to compare it with"),
         (["BEFORE", "BEFORE", "--allow", "durability.queue-survives-kil"], SLUG),
+        (["BEFORE", "BEFORE", "--allow", "dispatch.round-robin"], "'dispatch.round-robin' is in neither report"),
+        (["BOTH", "--allow", "dispatch.round-robin"], "'dispatch.round-robin' is not in the report"),
         (["BEFORE", "BEFORE", "--before-broker", "x"], "debian:bookworm"),
         (["BEFORE", "BEFORE", "--markdown", "/nowhere/x.md"], "cannot be written"),
     ],
 )
-def test_wrong_usage(before, options, words):
-    run = workqueue("compare", *(before if each == "BEFORE" else each for each in options))
+def test_wrong_usage(before, tmp_path, options, words):
+    paths = {"BEFORE": before, "BOTH": report(tmp_path / "both.json", "holds", "holds", brokers=("a", "b"))}
+    run = workqueue("compare", *(paths.get(each, each) for each in options))
 
     assert run.returncode == 3, run.stdout + run.stderr
     assert words in " ".join(run.stderr.split())
     assert "Traceback" not in run.stderr
+
+
+def test_what_is_allowed_has_to_be_among_what_is_compared(before):
+    content = json.loads(before.read_text())
+    other = {"slug": "dispatch.round-robin", "queue_type": "quorum"}
+    content["cells"].append(content["cells"][0] | other)
+    content["planned"].append(content["planned"][0] | other)
+    content["footer"] |= {"planned": 2, "cells": 2}
+    before.write_text(json.dumps(content))
+
+    run = workqueue("compare", before, before, "--queue-type", "classic", "--allow", "dispatch.round-robin")
+
+    assert run.returncode == 3, run.stdout + run.stderr
+    assert "is reported, but not on the brokers and queue types that are compared" in " ".join(run.stderr.split())
 
 
 def test_guarantees_are_listed_and_explained():

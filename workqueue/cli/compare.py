@@ -9,6 +9,7 @@ from rich.console import Console
 from workqueue.cli._files import ReportFile
 from workqueue.cli._output import output_has_to_arrive
 from workqueue.cli._slugs import no_such_slug
+from workqueue.guarantee import catalogue
 from workqueue.guarantee.expectation import QUEUE_TYPES
 from workqueue.report import changes, comparison, reading
 
@@ -84,7 +85,7 @@ def command(
         raise NotComparable("The reports have no guarantee in common on the same queue type.")
     for slug in allow:
         if slug not in known:
-            raise no_such_slug(slug, dict.fromkeys(known))
+            raise _not_compared(slug, known, first, second)
     result = comparison.compare(*sides, allowed=allow, remarks=_remarks(first, second))
     page.write_text(changes.to_markdown(result))
     try:
@@ -92,6 +93,16 @@ def command(
     finally:
         code = page.settle(result.exit_code)
     return code
+
+
+def _not_compared(slug: str, known: list[str], first: dict[str, Any], second: dict[str, Any]) -> click.UsageError:
+    """The error of somebody who allows the loss of what is not compared: it is elsewhere, or there is no such thing."""
+    if any(cell["slug"] == slug for report in (first, second) for cell in report["cells"]):
+        return click.UsageError(f"{slug!r} is reported, but not on the brokers and queue types that are compared.")
+    if slug in catalogue.load():
+        where = "not in the report" if first is second else "in neither report"
+        return click.UsageError(f"The guarantee {slug!r} is {where}, so its loss need not be allowed.")
+    return no_such_slug(slug, dict.fromkeys(known))
 
 
 def _read(path: Path) -> dict[str, Any]:
