@@ -148,6 +148,17 @@ def refusing(url):
     return parts._replace(netloc=f"nobody:wrong-secret@{parts.hostname}:{parts.port}").geturl()
 
 
+def test_a_chapter_and_a_guarantee_are_both_checked_and_the_help_says_so(url):
+    run = verify("--broker", url, "--queue-type", "classic", "--chapter", "queue-size", "--only", QUICK)
+    told = " ".join(verify("--help").stdout.split())
+
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert QUICK in run.stdout
+    assert "queue-size." in run.stdout
+    assert "with --only, what either of them names is checked" in told
+    assert "with --chapter, what either of them names is checked" in told
+
+
 @pytest.fixture
 def dead_server(tmp_path):
     """A directory with a `rabbitmq-server` that ends at once."""
@@ -173,6 +184,7 @@ def dead_server(tmp_path):
         (["--queue-type", "stream"], ["stream", "classic"]),
         (["--jobs", "0"], ["jobs"]),
         (["--broker", "amqp://127.0.0.1:1/", "--broker-restart-command", "sh -c 'x"], ["sh -c 'x", "No closing quot"]),
+        (["--broker", "debian:trixie", "--broker-restart-command", "true"], ["restart-command is for a broker", "URL"]),
         (["--broker", "amqp://127.0.0.1:1/", "--broker-restart-command", ""], ["restart-command", "is empty"]),
     ],
 )

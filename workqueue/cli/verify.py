@@ -40,8 +40,20 @@ _CUT_SHORT = "the run was cut short"
     "amqp(s):// URL. Repeat it for several. Also in the environment as WORKQUEUE_BROKER.",
 )
 @click.option("--queue-type", type=click.Choice([*QUEUE_TYPES, "both"]), default="both", show_default=True)
-@click.option("--chapter", "chapters", multiple=True, metavar="NAME", help="Only this chapter. Repeatable.")
-@click.option("--only", "slugs", multiple=True, metavar="SLUG", help="Only this guarantee. Repeatable.")
+@click.option(
+    "--chapter",
+    "chapters",
+    multiple=True,
+    metavar="NAME",
+    help="Only this chapter. Repeatable; with --only, what either of them names is checked.",
+)
+@click.option(
+    "--only",
+    "slugs",
+    multiple=True,
+    metavar="SLUG",
+    help="Only this guarantee. Repeatable; with --chapter, what either of them names is checked.",
+)
 @click.option("--json", "json_path", type=click.Path(path_type=Path), metavar="FILE", help="Write the report to FILE.")
 @click.option(
     "--prove",
@@ -121,7 +133,7 @@ def command(
     if not any(each in types for entry in entries for each in entry.queue_types):
         raise click.UsageError("There is nothing to check: what you chose does not speak of that queue type.")
     wanted = specs or tuple(os.environ.get("WORKQUEUE_BROKER", "").split()) or ("auto",)
-    restart_command = _restart_command(broker_restart_command)
+    restart_command = _restart_command(broker_restart_command, wanted)
     file = ReportFile(json_path)
     file.check()
     file.discard()
@@ -204,9 +216,16 @@ def _chosen(known: catalogue.Catalogue, chapters: Sequence[str], slugs: Sequence
     return [entry for entry in known.values() if entry.slug in slugs or entry.chapter in chapters]
 
 
-def _restart_command(line: str | None) -> tuple[str, ...]:
+def _restart_command(line: str | None, brokers: Sequence[str]) -> tuple[str, ...]:
+    if line is None:
+        return ()
+    if not any("://" in spec for spec in brokers):
+        raise click.UsageError(
+            "--broker-restart-command is for a broker given as URL, and none is: those that are started here are "
+            "restarted without it. Give one with --broker amqp://..., or leave the command out."
+        )
     try:
-        return () if line is None else split_command(line)
+        return split_command(line)
     except ValueError as error:
         raise click.UsageError(f"--broker-restart-command: {error}") from error
 
