@@ -1,7 +1,9 @@
 """What the plugin was told: options of the command line, mirrored in ini, the broker also in the environment."""
 
+import difflib
 import os
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -89,6 +91,26 @@ def _restart_command(config: pytest.Config) -> tuple[str, ...]:
         raise pytest.UsageError(f"--broker-restart-command: {error}") from error
 
 
+def wrong_choice(config: pytest.Config, slugs: Sequence[str]) -> str:
+    """What is wrong with the guarantees or chapters that the command line chose; empty if nothing is.
+
+    What the ini chooses is for every run of a project, also of those of its tests that have nothing to do with it.
+
+    :param slugs: of the guarantees of all specs that were collected.
+    """
+    chapters = list(dict.fromkeys(slug.partition(".")[0] for slug in slugs))
+    for what, chosen, there in (
+        ("guarantee", config.option.workqueue_only, slugs),
+        ("chapter", config.option.workqueue_chapter, chapters),
+    ):
+        for name in chosen or ():
+            if name not in there:
+                close = difflib.get_close_matches(name, dict.fromkeys(there), n=3, cutoff=0.4)
+                hint = f"Did you mean {' or '.join(close)}?" if close else f"Chapters: {', '.join(chapters) or 'none'}."
+                return f"None of the tests collected is of a {what} {name!r}. {hint}"
+    return ""
+
+
 def add_options(parser: pytest.Parser) -> None:
     """Declare the one option group of the plugin, and its mirror in ini."""
     group = parser.getgroup("workqueue", "RabbitMQ work-queue guarantees")
@@ -111,14 +133,14 @@ def add_options(parser: pytest.Parser) -> None:
         action="append",
         dest="workqueue_chapter",
         metavar="NAME",
-        help="run only the guarantees of this chapter; repeatable",
+        help="run only the guarantees of this chapter; repeatable; with --guarantee, what either of them names is run",
     )
     group.addoption(
         "--guarantee",
         action="append",
         dest="workqueue_only",
         metavar="SLUG",
-        help="run only this guarantee; repeatable",
+        help="run only this guarantee; repeatable; with --guarantee-chapter, what either of them names is run",
     )
     group.addoption(
         "--broker-setting",
