@@ -62,7 +62,8 @@ def write_text(text: str, path: Path) -> None:
         with open(descriptor, "w", encoding="utf-8", closefd=False) as file:
             file.write(text)
     elif _is_special(path):
-        with path.open("w", encoding="utf-8") as file:
+        # Without O_CREAT, which the kernel refuses for another user's FIFO in a folder such as /tmp.
+        with os.fdopen(os.open(path, os.O_WRONLY), "w", encoding="utf-8") as file:
             file.write(text)
     else:
         _replace(_target(path), text)
