@@ -1,6 +1,8 @@
 """`workqueue compare` and `workqueue guarantees` as a person runs them; no broker is needed."""
 
 import json
+import os
+import resource
 import subprocess
 import sys
 
@@ -9,10 +11,9 @@ import pytest
 SLUG = "durability.queue-survives-kill"
 
 
-def workqueue(*arguments):
-    return subprocess.run(
-        [sys.executable, "-P", "-m", "workqueue", *map(str, arguments)], capture_output=True, text=True, check=False
-    )
+def workqueue(*arguments, **options):
+    argv = [sys.executable, "-P", "-m", "workqueue", *map(str, arguments)]
+    return subprocess.run(argv, **{"capture_output": True, "text": True, "check": False, **options})
 
 
 def report(path, *verdicts, brokers=("debian:bookworm",)):
@@ -76,6 +77,71 @@ def test_a_loss_fails_until_it_is_allowed(before, tmp_path):
     assert "Remove the --allow" in stale.stdout
 
 
+def test_markdown_goes_where_a_link_leads_and_through_an_open_pipe(before, tmp_path):
+    page, link = tmp_path / "page.md", tmp_path / "link.md"
+    page.write_text("yesterday's")
+    link.symlink_to(page)
+    read, written = os.pipe()  # a shell's >(command)
+
+    with os.fdopen(read) as reader:
+        with os.fdopen(written, "w"):
+            runs = [
+                workqueue("compare", before, before, "--markdown", each, pass_fds=[written])
+                for each in (link, f"/dev/fd/{written}")
+            ]
+        through = reader.read()
+
+    assert [run.returncode for run in runs] == [0, 0], runs
+    assert link.is_symlink()
+    assert through == page.read_text() != "yesterday's"
+
+
+def small_files_only():
+    """Let the kernel refuse what is larger than 100 bytes, as on a full disk."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+
+
+@pytest.mark.parametrize(("verdict", "code"), [("holds", 2), ("broken", 1)])
+def test_what_cannot_be_written_is_still_shown(before, tmp_path, verdict, code):
+    after, page = report(tmp_path / "after.json", verdict), tmp_path / "changes.md"
+    page.write_text("yesterday's")
+
+    run = workqueue("compare", before, after, "--markdown", page, preexec_fn=small_files_only)
+
+    assert run.returncode == code, run.stderr
+    assert run.stdout == workqueue("compare", before, after).stdout
+    assert " ".join(run.stderr.split()) == f"Error: The comparison cannot be written to {page}: File too large."
+    assert sorted(tmp_path.iterdir()) == sorted({before, after, page})
+    assert page.read_text() == "yesterday's"
+
+
+@pytest.mark.parametrize("arguments", [["compare", "BEFORE", "BEFORE"], ["guarantees"], ["guarantees", "--markdown"]])
+def test_output_that_is_not_taken_is_no_verdict(before, tmp_path, arguments):
+    arguments = [before if each == "BEFORE" else each for each in arguments]
+    with (tmp_path / "output").open("w") as output:
+        output.write("what was there before".ljust(100))
+        output.flush()
+        run = workqueue(
+            *arguments, capture_output=False, stdout=output, stderr=subprocess.PIPE, preexec_fn=small_files_only
+        )
+
+    assert run.returncode == 2
+    told = "Error: Standard output cannot be written to: File too large. Not all of it was shown."
+    assert " ".join(run.stderr.split()) == told
+
+
+@pytest.mark.parametrize("arguments", [["compare", "BEFORE", "BEFORE"], ["guarantees"]])
+def test_a_reader_who_has_gone_is_no_verdict_and_no_news(before, arguments):
+    read, written = os.pipe()
+    os.close(read)
+    with os.fdopen(written, "w") as output:
+        arguments = [before if each == "BEFORE" else each for each in arguments]
+        run = workqueue(*arguments, capture_output=False, stdout=output, stderr=subprocess.PIPE)
+
+    assert run.returncode == 2
+    assert run.stderr == ""
+
+
 def test_one_report_with_two_brokers_will_do(tmp_path):
     both = report(tmp_path / "both.json", "broken", "holds", brokers=("debian:bookworm", "debian:forky"))
 
@@ -99,16 +165,33 @@ def test_a_report_that_is_cut_short_is_not_comparable(before, tmp_path):
         (["/nowhere.json"], "/nowhere.json"),
         (["BEFORE"], "nothing to compare it with"),
         (["BEFORE", "BEFORE", "--allow", "durability.queue-survives-kil"], SLUG),
+        (["BEFORE", "BEFORE", "--allow", "dispatch.round-robin"], "'dispatch.round-robin' is in neither report"),
+        (["BOTH", "--allow", "dispatch.round-robin"], "'dispatch.round-robin' is not in the report"),
         (["BEFORE", "BEFORE", "--before-broker", "x"], "debian:bookworm"),
         (["BEFORE", "BEFORE", "--markdown", "/nowhere/x.md"], "cannot be written"),
     ],
 )
-def test_wrong_usage(before, options, words):
-    run = workqueue("compare", *(before if each == "BEFORE" else each for each in options))
+def test_wrong_usage(before, tmp_path, options, words):
+    paths = {"BEFORE": before, "BOTH": report(tmp_path / "both.json", "holds", "holds", brokers=("a", "b"))}
+    run = workqueue("compare", *(paths.get(each, each) for each in options))
 
     assert run.returncode == 3, run.stdout + run.stderr
     assert words in " ".join(run.stderr.split())
     assert "Traceback" not in run.stderr
+
+
+def test_what_is_allowed_has_to_be_among_what_is_compared(before):
+    content = json.loads(before.read_text())
+    other = {"slug": "dispatch.round-robin", "queue_type": "quorum"}
+    content["cells"].append(content["cells"][0] | other)
+    content["planned"].append(content["planned"][0] | other)
+    content["footer"] |= {"planned": 2, "cells": 2}
+    before.write_text(json.dumps(content))
+
+    run = workqueue("compare", before, before, "--queue-type", "classic", "--allow", "dispatch.round-robin")
+
+    assert run.returncode == 3, run.stdout + run.stderr
+    assert "is reported, but not on the brokers and queue types that are compared" in " ".join(run.stderr.split())
 
 
 def test_guarantees_are_listed_and_explained():

@@ -190,3 +190,13 @@ def test_bad_input_is_told(options, words):
     assert code == 3, told
     assert words in told
     assert "Traceback" not in told
+
+
+def test_without_a_broker_no_earlier_report_stays(tmp_path):
+    file = tmp_path / "soak.json"
+    file.write_text('{"complete": true}')
+
+    code, _, told = finished(soak("--broker=amqp://127.0.0.1:1/", f"--json={file}"))
+
+    assert code == 3, told
+    assert not file.exists()

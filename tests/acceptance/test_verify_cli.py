@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -13,14 +15,14 @@ import pytest
 QUICK = "acknowledgement.double-ack-is-refused"
 
 
-def verify(*options, cwd=None, python=sys.executable):
+def verify(*options, python=sys.executable, **more):
     return subprocess.run(
         [python, "-P", "-m", "workqueue", "verify", *options],
         capture_output=True,
         text=True,
         check=False,
-        cwd=cwd,
         env={name: value for name, value in os.environ.items() if name != "WORKQUEUE_BROKER"},
+        **more,
     )
 
 
@@ -74,9 +76,87 @@ def test_a_broker_that_is_not_restarted_by_its_command_is_unknown_not_broken(url
     assert "a connection from before is still open" in " ".join(run.stdout.split())
 
 
+@pytest.fixture
+def yesterdays(tmp_path):
+    """A report of an earlier run, which is whole."""
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps({"schema": 1, "footer": {"complete": True}}))
+    return path
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_is_cut_short_leaves_a_report_that_is_not_whole(url, yesterdays, started, number):
+    argv = [sys.executable, "-P", "-m", "workqueue", "verify", "--broker", url, "--chapter", "acknowledgement"]
+    run = started([*argv, "--json", str(yesterdays)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in run.stderr:
+        if line.startswith("[1/"):  # the first verdict
+            run.send_signal(number)
+            break
+    stdout, stderr = run.communicate(timeout=60)
+
+    document = json.loads(yesterdays.read_text())
+    assert "footer" not in document
+    reasons = {cell["reason"] for cell in document["cells"]}
+    assert "not run: the run was cut short" in reasons
+    assert len(document["cells"]) == len(document["planned"])
+    assert list(yesterdays.parent.iterdir()) == [yesterdays]
+    if number is signal.SIGKILL:
+        assert run.returncode == -signal.SIGKILL
+        return
+    assert run.returncode == 2, stdout + stderr
+    assert "Interrupted: what was found out so far follows." in stderr
+    assert "The run was cut short" in stdout
+    assert "holds" in {cell["verdict"] for cell in document["cells"]}
+
+
+def test_without_a_broker_no_earlier_report_stays(yesterdays):
+    run = verify("--broker", "amqp://127.0.0.1:1/", "--json", str(yesterdays))
+
+    assert run.returncode == 3, run.stdout + run.stderr
+    assert not yesterdays.exists()
+
+
+def test_a_report_that_cannot_be_written_in_the_end_is_told_below_what_was_found(url, tmp_path, started, wait_for):
+    path = tmp_path / "folder" / "report.json"
+    path.parent.mkdir()
+    argv = [sys.executable, "-P", "-m", "workqueue", "verify", "--broker", url, "--only", QUICK, "--json", str(path)]
+    run = started(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(path.exists, "the report without footer")
+    shutil.rmtree(path.parent)
+    stdout, stderr = run.communicate(timeout=60)
+
+    assert run.returncode == 2, stdout + stderr
+    assert "2 verdicts: 2 holds" in stdout
+    assert f"Error: The report cannot be written to {path}: No such file or directory." in stderr
+    assert "Traceback" not in stderr
+
+
+def test_a_pipe_gets_one_report(url):
+    # What can be written over is written twice: before the run, should it be killed, and after it.
+    read, written = os.pipe()
+    with os.fdopen(read) as reader:
+        with os.fdopen(written, "w"):
+            run = verify("--broker", url, "--only", QUICK, "--json", f"/dev/fd/{written}", pass_fds=[written])
+        document = json.loads(reader.read())
+
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert document["footer"]["complete"] is True
+
+
 def refusing(url):
     parts = urlsplit(url)
     return parts._replace(netloc=f"nobody:wrong-secret@{parts.hostname}:{parts.port}").geturl()
+
+
+def test_a_chapter_and_a_guarantee_are_both_checked_and_the_help_says_so(url):
+    run = verify("--broker", url, "--queue-type", "classic", "--chapter", "queue-size", "--only", QUICK)
+    told = " ".join(verify("--help").stdout.split())
+
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert QUICK in run.stdout
+    assert "queue-size." in run.stdout
+    assert "with --only, what either of them names is checked" in told
+    assert "with --chapter, what either of them names is checked" in told
 
 
 @pytest.fixture
@@ -103,6 +183,9 @@ def dead_server(tmp_path):
         (["--json", "/nowhere/report.json"], ["/nowhere/report.json", "No such file or directory"]),
         (["--queue-type", "stream"], ["stream", "classic"]),
         (["--jobs", "0"], ["jobs"]),
+        (["--broker", "amqp://127.0.0.1:1/", "--broker-restart-command", "sh -c 'x"], ["sh -c 'x", "No closing quot"]),
+        (["--broker", "debian:trixie", "--broker-restart-command", "true"], ["restart-command is for a broker", "URL"]),
+        (["--broker", "amqp://127.0.0.1:1/", "--broker-restart-command", ""], ["restart-command", "is empty"]),
     ],
 )
 def test_bad_input_is_told_within_seconds(options, words):
@@ -126,10 +209,13 @@ def test_wrong_credentials_are_told(url):
     assert "wrong-secret" not in run.stderr
 
 
-def test_a_server_that_will_not_start_is_told_with_its_last_words(dead_server):
-    run = verify("--broker", dead_server, "--only", QUICK)
+def test_a_server_that_will_not_start_is_told_with_its_last_words(dead_server, yesterdays):
+    run = verify("--broker", dead_server, "--only", QUICK, "--json", str(yesterdays))
 
     assert run.returncode == 3, run.stdout + run.stderr
+    document = json.loads(yesterdays.read_text())
+    assert "footer" not in document
+    assert "cannot read the cookie" in document["cells"][0]["reason"]
     assert "cannot read the cookie" in run.stderr
     assert "Traceback" not in run.stderr
 

@@ -176,6 +176,46 @@ def test_a_malformed_broker_setting_is_an_error_even_if_nobody_chose_a_broker(sp
     result.stdout.fnmatch_lines(["*'heartbeat' is no setting of a broker: use KEY=VALUE*"])
 
 
+@pytest.mark.parametrize(
+    "options", [["--broker-restart-command=sh -c 'x"], ["-o", "workqueue_broker_restart_command=sh -c 'x"]]
+)
+def test_a_restart_command_that_a_shell_could_not_read_is_wrong_usage(specs, options):
+    result = specs.runpytest_subprocess("--broker=fake", *options)
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --broker-restart-command: `sh -c 'x` is no command: No closing quotation.*"])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--guarantee=ends.hold"], "is of a guarantee 'ends.hold'. Did you mean ends.holds"),
+        (["--guarantee=ends.holds", "--guarantee=nope"], "is of a guarantee 'nope'. Chapters: ends."),
+        (["--guarantee-chapter=end"], "is of a chapter 'end'. Did you mean ends?"),
+        (["--guarantee=nope", "-n2"], "is of a guarantee 'nope'. Chapters: ends."),
+    ],
+)
+def test_a_choice_that_no_test_is_of_is_wrong_usage(specs, options, words):
+    result = specs.runpytest_subprocess("--broker=fake", *options)
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert f"ERROR: None of the tests collected {words}" in result.stderr.str()
+
+
+def test_a_choice_can_be_narrowed_further(specs):
+    result = specs.runpytest_subprocess("--broker=fake", "--guarantee=ends.holds", "-k", "quorum")
+
+    result.assert_outcomes(passed=1, deselected=12)
+
+
+def test_a_file_that_cannot_be_imported_is_told_before_a_choice_that_may_be_in_it(specs):
+    specs.makepyfile(test_torn="raise RuntimeError('out of luck')")
+    result = specs.runpytest_subprocess("--broker=fake", "--guarantee=torn.apart")
+
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["*out of luck*"])
+
+
 def test_specs_run_on_every_broker(specs):
     result = specs.runpytest_subprocess("--guarantee=ends.holds", "--broker=one", "--broker=two", "-v")
 

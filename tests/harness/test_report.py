@@ -1,8 +1,6 @@
 """The report document: what makes it whole, and the exit code that it stands for."""
 
 import datetime as dt
-import json
-from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -78,20 +76,6 @@ def test_cells_come_in_the_order_of_the_plan():
     built = document.build(planned, [second, first], {}, started=STARTED, complete=True, proven={"unproven": {}})
 
     assert [each["slug"] for each in built["cells"]] == ["a.first", "a.second"]
-
-
-def test_a_report_is_written_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "report.json"
-    document.write(report(cell()), path)
-
-    assert json.loads(path.read_text())["footer"]["complete"] is True
-    assert list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.parametrize("path", ["/nowhere/at/all/report.json", "/"])
-def test_a_place_that_cannot_be_written_to_is_found_out_before_the_run(path):
-    with pytest.raises(OSError, match=r".+"):
-        document.check_writable(Path(path))
 
 
 def shown(whole):

@@ -6,9 +6,12 @@ from typing import Any
 import click
 from rich.console import Console
 
+from workqueue.cli._files import ReportFile
+from workqueue.cli._output import output_has_to_arrive
 from workqueue.cli._slugs import no_such_slug
+from workqueue.guarantee import catalogue
 from workqueue.guarantee.expectation import QUEUE_TYPES
-from workqueue.report import changes, comparison, document, reading
+from workqueue.report import changes, comparison, reading
 
 _REPORT = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -29,6 +32,7 @@ class NotComparable(click.ClickException):
 @click.option(
     "--markdown", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write it as Markdown to FILE."
 )
+@output_has_to_arrive()
 def command(
     before: Path,
     after: Path | None,
@@ -56,9 +60,12 @@ def command(
     Exit codes:
       0  nothing was lost
       1  something was lost, or an --allow is stale
-      2  it cannot be told: a report is incomplete or was tampered with, or what held before was not told after
+      2  it cannot be told: a report is incomplete or was tampered with, or what held before was not told after, or
+         what was found was not written
       3  wrong usage
     """
+    page = ReportFile(markdown, "The comparison")
+    page.check()
     first = _read(before)
     second = first if after is None else _read(after)
     try:
@@ -78,16 +85,24 @@ def command(
         raise NotComparable("The reports have no guarantee in common on the same queue type.")
     for slug in allow:
         if slug not in known:
-            raise no_such_slug(slug, dict.fromkeys(known))
+            raise _not_compared(slug, known, first, second)
     result = comparison.compare(*sides, allowed=allow, remarks=_remarks(first, second))
-    if markdown is not None:
-        try:
-            document.write_text(changes.to_markdown(result), markdown)
-        except OSError as error:
-            message = f"The comparison cannot be written to {markdown}: {error.strerror or error}"
-            raise click.UsageError(message) from error
-    changes.show(result, Console())
-    return result.exit_code
+    page.write_text(changes.to_markdown(result))
+    try:
+        changes.show(result, Console())
+    finally:
+        code = page.settle(result.exit_code)
+    return code
+
+
+def _not_compared(slug: str, known: list[str], first: dict[str, Any], second: dict[str, Any]) -> click.UsageError:
+    """The error of somebody who allows the loss of what is not compared: it is elsewhere, or there is no such thing."""
+    if any(cell["slug"] == slug for report in (first, second) for cell in report["cells"]):
+        return click.UsageError(f"{slug!r} is reported, but not on the brokers and queue types that are compared.")
+    if slug in catalogue.load():
+        where = "not in the report" if first is second else "in neither report"
+        return click.UsageError(f"The guarantee {slug!r} is {where}, so its loss need not be allowed.")
+    return no_such_slug(slug, dict.fromkeys(known))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from workqueue.cli._output import output_has_to_arrive
 from workqueue.cli._slugs import no_such_slug
 from workqueue.guarantee import catalogue
 from workqueue.report import explanation, measured, page, reading
@@ -28,6 +29,7 @@ class NotMeasured(click.ClickException):
     metavar="REPORT.json",
     help="Write what the page needs of a report of verify to standard output: measured.json.",
 )
+@output_has_to_arrive()
 def command(slug: str | None, markdown: bool, report: Path | None) -> None:
     """List every guarantee and hazard, or explain one: who says so, where it holds, how it is tested.
 
@@ -40,7 +42,7 @@ def command(slug: str | None, markdown: bool, report: Path | None) -> None:
     \b
     Exit codes:
       0  shown
-      2  the report given to --measured is incomplete or was tampered with
+      2  the report given to --measured is incomplete or was tampered with; or not all could be shown
       3  wrong usage, or there is no such guarantee
     """
     if sum((slug is not None, markdown, report is not None)) > 1:

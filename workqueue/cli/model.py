@@ -12,6 +12,7 @@ import click
 from workqueue.broker import Broker, Source, resolve
 from workqueue.broker.errors import BrokerError
 from workqueue.cli._errors import NoBroker
+from workqueue.cli._output import output_has_to_arrive
 from workqueue.cli._progress import progress_on_stderr
 from workqueue.guarantee.expectation import QUEUE_TYPES
 from workqueue.guarantee.exploration import Found, explore
@@ -55,6 +56,7 @@ AS_MODELLED, DIFFERENT, UNKNOWN = 0, 1, 2
     help="Play the script in FILE instead of random ones.",
 )
 @click.option("--script", "text", metavar="JSON", help="Play this script instead of random ones.")
+@output_has_to_arrive()
 def command(
     specs: tuple[str, ...],
     queue_type: str,
@@ -81,7 +83,7 @@ def command(
     Exit codes:
       0  the brokers do as the model says
       1  a broker does not
-      2  unknown: the harness or a broker failed
+      2  unknown: the harness or a broker failed, or what was found was not written
       3  wrong usage, or no broker to be had
     """
     script = _script(path, text)

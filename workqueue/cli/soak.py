@@ -13,12 +13,13 @@ from rich.console import Console
 from workqueue.broker import Source, resolve
 from workqueue.broker.errors import BrokerError
 from workqueue.cli._errors import NoBroker
+from workqueue.cli._files import ReportFile
+from workqueue.cli._output import output_has_to_arrive
 from workqueue.cli._progress import progress_on_stderr
 from workqueue.cli._soaking import Soaking
 from workqueue.guarantee.expectation import QUEUE_TYPES
 from workqueue.guarantee.soak.run import Result, Settings, Soak
 from workqueue.report import soak as report
-from workqueue.report.document import check_writable, write
 
 
 @click.command()
@@ -61,6 +62,7 @@ from workqueue.report.document import check_writable, write
 @click.option(
     "--json", "json_path", type=click.Path(path_type=Path), metavar="FILE", help="Write all that was found to FILE."
 )
+@output_has_to_arrive()
 def command(
     spec: str | None,
     queue_type: str,
@@ -97,17 +99,16 @@ def command(
     Exit codes:
       0  nothing was lost, nothing acked came back, every duplicate was marked
       1  a violation; the table names it, and --json has its story
-      2  unknown: the queue could not be drained, or the broker or a client failed otherwise
+      2  unknown: the queue could not be drained, the broker or a client failed otherwise, or what was
+         found was not written
       3  wrong usage, or no broker to be had
     """
-    if json_path is not None:
-        try:
-            check_writable(json_path)
-        except OSError as error:
-            raise click.UsageError(f"The report cannot be written to {json_path}: {error.strerror or error}") from error
+    file = ReportFile(json_path)
+    file.check()
     spec = spec or (os.environ.get("WORKQUEUE_BROKER", "").split() or ["auto"])[0]
     if spec.startswith("amqps:"):
         raise click.UsageError("A soak puts a relay in between, which TLS would notice; give an amqp:// URL.")
+    file.discard()
     seed = secrets.randbelow(2**32) if seed is None else seed
     click.echo(f"Seed {seed}: --seed {seed} replays these faults.", err=True)
     settings = [
@@ -128,9 +129,10 @@ def command(
     except BrokerError as error:
         raise NoBroker(str(error)) from error
     finally:
-        if json_path is not None and documents:
-            _write(json_path, documents, started, complete=len(documents) == len(settings))
-    return report.exit_code(results)
+        if documents:
+            file.write_json(_together(documents, started, complete=len(documents) == len(settings)))
+        code = file.settle(report.exit_code(results))
+    return code
 
 
 def _prepared(spec: str) -> Source:
@@ -157,8 +159,8 @@ def _soak(source: Source, settings: Settings) -> tuple[Result, dict[str, Any]]:
         return result, report.document(result, broker.about)
 
 
-def _write(path: Path, documents: list[dict[str, Any]], started: dt.datetime, *, complete: bool) -> None:
-    content = {
+def _together(documents: list[dict[str, Any]], started: dt.datetime, *, complete: bool) -> dict[str, Any]:
+    return {
         "schema": report.SCHEMA,
         "tool": version("workqueue-guarantees"),
         "started": started.isoformat(timespec="seconds"),
@@ -166,4 +168,3 @@ def _write(path: Path, documents: list[dict[str, Any]], started: dt.datetime, *,
         "complete": complete and not any(each["interrupted"] for each in documents),
         "soaks": documents,
     }
-    write(content, path)

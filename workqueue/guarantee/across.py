@@ -16,10 +16,11 @@ import pika.adapters.blocking_connection as blocking
 from pika.exceptions import AMQPError
 
 from workqueue.broker import Broker
+from workqueue.broker.errors import BrokerError
 from workqueue.guarantee.evidence import Evidence
 from workqueue.guarantee.lying import behind, limited
 from workqueue.guarantee.proof import Caught
-from workqueue.guarantee.stage import Stage
+from workqueue.guarantee.stage import Stage, part_with
 from workqueue.guarantee.verdict import Unknown
 from workqueue.guarantee.waiting import barrier
 
@@ -78,6 +79,8 @@ class Scene:
 
     def _run_the_rest(self) -> None:
         if self._error is not None:
+            if self._generator is not None:
+                self._generator.close()  # while what it holds open is still there
             return
         if self._generator is None:
             raise Unknown("the spec was not prepared before the broker went down")
@@ -110,14 +113,18 @@ class Crossing:
     def _bring_down_and_up(self) -> None:
         try:
             canary = blocking.BlockingConnection(pika.URLParameters(self._broker.url))
-            for scene in self._scenes:
-                if scene.at_once:  # last, since it is over in half a second
-                    scene.prepare()
-            what = self._fall()
-            _make_sure_it_landed(canary)
+            try:
+                for scene in self._scenes:
+                    if scene.at_once:  # last, since it is over in half a second
+                        scene.prepare()
+                what = self._fall()
+                _make_sure_it_landed(canary)
+            finally:
+                # Left open, its sockets would be found when memory is tidied up, and charged to whatever runs then.
+                part_with(canary)
         except Exception as error:  # noqa: BLE001 - whatever it was, no scene may go on as if the fault had landed
             for scene in self._scenes:
-                scene.fail(Unknown(f"the broker did not come through the {self._kind}: {error!r}"))
+                scene.fail(Unknown(f"the broker did not come through the {self._kind}: {_told(error)}"))
             return
         for scene in self._scenes:
             scene.stage.broker_went_down()
@@ -137,8 +144,12 @@ def _make_sure_it_landed(canary: blocking.BlockingConnection) -> None:
         canary.channel()
     except AMQPError:
         return
-    canary.close()
     raise Unknown("a connection from before is still open: the broker was not restarted")
+
+
+def _told(error: Exception) -> str:
+    words = str(error).strip()
+    return words if words and isinstance(error, BrokerError | Unknown) else repr(error)
 
 
 def _wait_until_settled(stages: Sequence[Stage]) -> None:

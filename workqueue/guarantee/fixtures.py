@@ -4,7 +4,6 @@ They are prefixed, so that they clash with nobody's. What they need is imported 
 """
 
 import os
-import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -40,9 +39,8 @@ def workqueue_broker(request: pytest.FixtureRequest) -> Iterator["Broker"]:
     settings = Settings.of(request.config)
     spec: str = request.param
     config = NodeConfig(settings=parse_settings(settings.broker_settings))
-    command = shlex.split(settings.restart_command) if settings.restart_command else None
     try:
-        source = resolve(spec, restart_command=command)
+        source = resolve(spec, restart_command=settings.restart_command)
         source.check(config)
         source.prepare()
         broker = source.start(config)

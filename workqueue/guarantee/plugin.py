@@ -42,6 +42,9 @@ __all__ = [
 #: The name under which a report carries its cell; xdist sends it along.
 CELL = "workqueue"
 
+#: The name under which a worker of xdist sends what was wrong with the choice of specs.
+_WRONG = "workqueue-wrong-choice"
+
 _LOG_LINES = 40
 _PATIENCE_WITH_LIARS = "4"  # seconds
 
@@ -98,14 +101,28 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("workqueue_queue_type", types, indirect=True)
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(tryfirst=True)  # before anybody deselects anything, so that what is not there was not collected
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
     told = settings.Settings.of(config)
+    slugs = [entry.slug for item in items if (entry := _entry(item)) is not None]
+    wrong = settings.wrong_choice(config, slugs)
+    if wrong and not session.testsfailed:  # else it may be of a file that could not be imported, which is told
+        if not hasattr(config, "workeroutput"):
+            raise pytest.UsageError(wrong)
+        config.workeroutput[_WRONG] = wrong  # a worker of xdist that raises would be one that crashed
+        items.clear()
     kept: list[pytest.Item] = []
     dropped: list[pytest.Item] = []
     for item in items:
         (kept if _is_wanted(item, told) else dropped).append(item)
     items[:] = kept
     config.hook.pytest_deselected(items=dropped)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    if wrong := getattr(node, "workeroutput", {}).get(_WRONG):
+        raise pytest.UsageError(wrong)
 
 
 def _is_wanted(item: pytest.Item, told: settings.Settings) -> bool:

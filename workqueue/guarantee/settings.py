@@ -1,6 +1,9 @@
 """What the plugin was told: options of the command line, mirrored in ini, the broker also in the environment."""
 
+import difflib
 import os
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -19,7 +22,7 @@ class Settings:
     :param chapters: only guarantees of these chapters (all if empty).
     :param slugs: only these guarantees (all if empty).
     :param broker_settings: lines of rabbitmq.conf for the brokers that are started, ``KEY=VALUE``.
-    :param restart_command: what restarts a broker that is not ours, as one line.
+    :param restart_command: what restarts a broker that is not ours, in words; none if nothing does.
     :param behind: the liar that stands between the specs and the brokers.
     :param core_works: whether the specs' workers are played by the project's own core.
     :param prove: whether to run each spec under its liars, instead of as it is.
@@ -32,7 +35,7 @@ class Settings:
     chapters: frozenset[str]
     slugs: frozenset[str]
     broker_settings: tuple[str, ...]
-    restart_command: str | None
+    restart_command: tuple[str, ...]
     behind: str | None
     core_works: bool
     prove: bool
@@ -54,12 +57,58 @@ class Settings:
             chapters=frozenset(option.workqueue_chapter or config.getini("workqueue_chapter")),
             slugs=frozenset(option.workqueue_only or config.getini("workqueue_only")),
             broker_settings=tuple(option.workqueue_broker_setting or config.getini("workqueue_broker_setting")),
-            restart_command=option.workqueue_restart_command or config.getini("workqueue_broker_restart_command"),
+            restart_command=_restart_command(config),
             behind=option.workqueue_behind,
             core_works=option.workqueue_worker == "core",
             prove=option.workqueue_prove,
             events=option.workqueue_events,
         )
+
+
+def split_command(line: str) -> tuple[str, ...]:
+    """Split a command into words, as a shell would.
+
+    :raises ValueError: if a shell could not, or there are no words; the message says so.
+    """
+    try:
+        words = tuple(shlex.split(line))
+    except ValueError as error:
+        raise ValueError(f"`{line}` is no command: {error}. Quote it as for a shell.") from error
+    if not words:
+        raise ValueError("It is empty; give a command and its arguments.")
+    return words
+
+
+def _restart_command(config: pytest.Config) -> tuple[str, ...]:
+    line = config.option.workqueue_restart_command
+    if line is None:
+        line = config.getini("workqueue_broker_restart_command") or None
+    if line is None:
+        return ()
+    try:
+        return split_command(line)
+    except ValueError as error:
+        raise pytest.UsageError(f"--broker-restart-command: {error}") from error
+
+
+def wrong_choice(config: pytest.Config, slugs: Sequence[str]) -> str:
+    """What is wrong with the guarantees or chapters that the command line chose; empty if nothing is.
+
+    What the ini chooses is for every run of a project, also of those of its tests that have nothing to do with it.
+
+    :param slugs: of the guarantees of all specs that were collected.
+    """
+    chapters = list(dict.fromkeys(slug.partition(".")[0] for slug in slugs))
+    for what, chosen, there in (
+        ("guarantee", config.option.workqueue_only, slugs),
+        ("chapter", config.option.workqueue_chapter, chapters),
+    ):
+        for name in chosen or ():
+            if name not in there:
+                close = difflib.get_close_matches(name, dict.fromkeys(there), n=3, cutoff=0.4)
+                hint = f"Did you mean {' or '.join(close)}?" if close else f"Chapters: {', '.join(chapters) or 'none'}."
+                return f"None of the tests collected is of a {what} {name!r}. {hint}"
+    return ""
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -84,14 +133,14 @@ def add_options(parser: pytest.Parser) -> None:
         action="append",
         dest="workqueue_chapter",
         metavar="NAME",
-        help="run only the guarantees of this chapter; repeatable",
+        help="run only the guarantees of this chapter; repeatable; with --guarantee, what either of them names is run",
     )
     group.addoption(
         "--guarantee",
         action="append",
         dest="workqueue_only",
         metavar="SLUG",
-        help="run only this guarantee; repeatable",
+        help="run only this guarantee; repeatable; with --guarantee-chapter, what either of them names is run",
     )
     group.addoption(
         "--broker-setting",

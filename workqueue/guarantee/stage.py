@@ -119,7 +119,7 @@ class Stage:
         """
         parameters = pika.URLParameters(self.url(heartbeat=heartbeat, proxy=proxy, **query))
         connection = blocking.BlockingConnection(parameters)
-        self._resources.callback(_close, connection)
+        self._resources.callback(part_with, connection)
         return connection
 
     @contextlib.contextmanager
@@ -280,8 +280,8 @@ class Stage:
                 get_warden().disown_queue(self.broker.url, name)
 
 
-def _close(connection: blocking.BlockingConnection) -> None:
-    # A spec may have broken it on purpose, and then there is nothing to say goodbye to.
+def part_with(connection: blocking.BlockingConnection) -> None:
+    """Close a connection, which a spec or a fault may have broken: then there is nothing to say goodbye to."""
     with contextlib.suppress(AMQPError):
         if connection.is_open:
             connection.close()

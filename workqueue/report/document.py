@@ -5,14 +5,11 @@ cannot pass as a whole one.
 """
 
 import datetime as dt
-import json
 import os
 import platform
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from workqueue.report import proofs
@@ -119,26 +116,3 @@ def kind(cell: Cell) -> str:
     if cell["surprise"]:
         return "surprise"
     return "broken as expected" if cell["verdict"] == "broken" else str(cell["verdict"])
-
-
-def check_writable(path: Path) -> None:
-    """See to it, before a long run, that the report can be written.
-
-    :raises OSError: if it cannot.
-    """
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder")
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
-        pass
-
-
-def write(report: Mapping[str, Any], path: Path) -> None:
-    """Write it as JSON; there is never half a file under that name."""
-    write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", path)
-
-
-def write_text(text: str, path: Path) -> None:
-    """Write a file; there is never half of it under that name."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
