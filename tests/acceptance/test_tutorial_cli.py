@@ -55,6 +55,16 @@ def test_any_text_arrives_as_it_was_sent(run, queue, words, shown):
     run("worker", "--queue", queue, PYTHONUTF8="1").expect(f" [x] Received {shown}")
 
 
+@pytest.mark.parametrize("words", [[""], ["", ""]], ids=len)
+def test_a_variable_that_is_not_set_is_no_task(run, queue, channel, words):
+    program = run("new-task", "--queue", queue, *words)
+
+    assert program.exit_code() == 3
+    assert "The task is empty: is a variable in it not set?" in " ".join(program.errors.split())
+    assert program.lines == []
+    assert channel.queue_declare(queue, durable=True).method.message_count == 0, "nothing was sent"
+
+
 def test_a_dot_takes_as_long_as_asked_for(run, queue):
     assert run("new-task", "--queue", queue, "....").exit_code() == 0
     began = time.monotonic()

@@ -30,8 +30,9 @@ def command(
 ) -> int:
     """Send a task, and return once the broker has confirmed that it is in the queue.
 
-    The task is the WORDS, with a space in between, or "Hello World!". Each dot in it is a second of work for
-    `workqueue worker`. The message is persistent. Give the queue the same options as its workers.
+    The task is the WORDS, with a space in between; without any, "Hello World!". Words that are all empty are wrong
+    usage. Each dot in it is a second of work for `workqueue worker`. The message is persistent. Give the queue the same
+    options as its workers.
 
     With - as its only word, it sends a task for each line of standard input: the bytes of the line as they are, without
     the newline at its end; empty lines are skipped. When one is not confirmed, or at CTRL+C (or SIGTERM), it stops, and
@@ -56,6 +57,10 @@ def command(
     wanted = Wanted(queue=queue, queue_type=queue_type, dead_letter=dead_letter, delivery_limit=delivery_limit)
     if words == ("-",):
         return _send_lines(url, wanted)
+    if words and not any(words):
+        raise click.UsageError(
+            "The task is empty: is a variable in it not set? Without any word at all it would be 'Hello World!'."
+        )
     task = " ".join(words) or "Hello World!"
     with Producer(url) as producer:
         # Bytes that are no UTF-8 come and go as they are.
