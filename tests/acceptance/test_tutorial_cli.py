@@ -7,6 +7,7 @@ import sys
 import time
 from urllib.parse import urlsplit, urlunsplit
 
+import pika
 import pytest
 
 PATIENCE = 20.0
@@ -195,6 +196,16 @@ def test_a_queue_with_other_properties_is_told_and_left_alone(
     assert "Hint: " in program.errors
     assert "Traceback" not in program.errors
     assert get_when_ready(queue)[2] == b"precious"
+
+
+@pytest.mark.parametrize("command", [["worker"], ["new-task", "task"], ["new-task", "-"]], ids=" ".join)
+def test_a_queue_is_not_its_own_dead_letter_queue(run, queue, channel, command):
+    program = run(*command, "--queue", queue, "--dead-letter", queue)
+
+    assert program.exit_code() == 3
+    assert f"The queue {queue!r} cannot be its own dead letter queue" in " ".join(program.errors.split())
+    with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="404"):  # it was not made, either
+        channel.queue_declare(queue, passive=True)
 
 
 @pytest.mark.parametrize("command", ["worker", "new-task"])

@@ -83,6 +83,11 @@ class Wanted:
         def kind(name: str) -> QueueType:
             return self.queue_type or types.get(name, "quorum")
 
+        if self.dead_letter == self.queue:
+            raise click.UsageError(
+                f"The queue {self.queue!r} cannot be its own dead letter queue: what a worker gives up would come back "
+                "for ever. Give another name with --dead-letter."
+            )
         try:
             dead_letter = None if self.dead_letter is None else Queue(self.dead_letter, kind(self.dead_letter))
             return Queue(self.queue, kind(self.queue), dead_letter=dead_letter, delivery_limit=self.delivery_limit)

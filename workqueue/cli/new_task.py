@@ -55,6 +55,7 @@ def command(
       130  interrupted by CTRL+C, or with - by SIGTERM; which lines are in the queue is told
     """
     wanted = Wanted(queue=queue, queue_type=queue_type, dead_letter=dead_letter, delivery_limit=delivery_limit)
+    wanted.declared({})  # a usage error, if it cannot be
     if words == ("-",):
         return _send_lines(url, wanted)
     if words and not any(words):
