@@ -148,6 +148,10 @@ def test_a_handler_that_is_none_is_told_once_with_code_3(run, folder, handler, p
         (["--concurrency", "4", "--prefetch", "2"], "prefetch is a number from 4"),
         (["--queue-type", "classic", "--delivery-limit", "3"], "only quorum queues have a delivery limit"),
         (["--queue", "x" * 256], "a queue's name has 1 to 255 bytes"),
+        (["--shutdown-timeout", "inf"], "inf is no number of seconds from 0 to 1,000,000,000."),
+        (["--shutdown-timeout", "nan"], "nan is no number of seconds from 0 to 1,000,000,000."),
+        (["--shutdown-timeout", "-1"], "-1 is no number of seconds from 0 to 1,000,000,000."),
+        (["--dot", "1e99"], "1e99 is no number of seconds from 0 to 1,000,000,000."),
         (["--metrics", "65535", "--processes", "2"], "There are no 2 ports"),
         (["--metrics", "9187", "--metrics-host", "192.0.2.1"], "Metrics cannot be served at 192.0.2.1:9187: "),
     ],
@@ -158,6 +162,17 @@ def test_options_that_do_not_go_together_are_wrong_usage(run, options, problem):
     assert worker.exit_code() == 3
     assert problem in worker.errors.replace("\n", " ")
     assert "Traceback" not in worker.errors
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_the_longest_shutdown_timeout_is_none_too_many(run, queue, processes):
+    worker = run("worker", "--queue", queue, "--shutdown-timeout", "1e9", "--processes", processes)
+    worker.expect(WAITING, times=int(processes))
+
+    worker.process.send_signal(signal.SIGTERM)
+
+    assert worker.exit_code() == 0, worker.errors
+    assert worker.errors == ""
 
 
 @pytest.mark.parametrize("variable", ["AMQP_URL", "RABBITMQ_URL", "CLOUDAMQP_URL"])

@@ -22,6 +22,24 @@ def option(name: str, **settings: Any) -> Callable[[Command], Command]:
     return click.option(name, envvar=variable, show_envvar=True, **settings)
 
 
+class Duration(click.types.FloatParamType):
+    """A finite number of seconds, or what ``unit`` says; of what click itself takes for one, none can wait for nan."""
+
+    _MOST = 1e9  # thirty years; what is longer overflows some clock or other
+
+    def __init__(self, unit: str = "seconds", *, zero: bool = True) -> None:
+        self._unit = unit
+        self._zero = zero
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """As click calls it."""
+        number: float = super().convert(value, param, ctx)
+        if not 0 <= number <= self._MOST or (number == 0 and not self._zero):
+            least = "0" if self._zero else "more than 0"
+            self.fail(f"{value} is no number of {self._unit} from {least} to {self._MOST:,.0f}.", param, ctx)
+        return number
+
+
 url_option = click.option(
     "--url",
     envvar=URL_VARIABLES,

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from workqueue.cli._options import Wanted, option, queue_options, url_option
+from workqueue.cli._options import Duration, Wanted, option, queue_options, url_option
 from workqueue.cli._processes import Ended, Supervisor
 from workqueue.cli._working import Settings, json_logs, work
 from workqueue.queue import QueueType
@@ -23,7 +23,7 @@ from workqueue.queue import QueueType
 )
 @option(
     "--dot",
-    type=click.FloatRange(min=0),
+    type=Duration(),
     metavar="SECONDS",
     default=1.0,
     show_default=True,
@@ -62,7 +62,7 @@ from workqueue.queue import QueueType
 )
 @option(
     "--shutdown-timeout",
-    type=click.FloatRange(min=0),
+    type=Duration(),
     metavar="SECONDS",
     default=30.0,
     show_default=True,
