@@ -1,5 +1,6 @@
 """The tutorial's two programs, as a user runs them: real processes, real signals, a real broker."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -271,19 +272,61 @@ def test_a_deleted_queue_is_made_again(run, queue, channel):
     worker.expect(" [x] Received 'after'")
 
 
-def test_a_worker_whose_output_nobody_reads_leaves_its_task_to_another(run, started, queue, url, get_when_ready):
-    # Given a worker whose output goes to a closed pipe,
-    assert run("new-task", "--queue", queue, "task").exit_code() == 0
-    arguments = [sys.executable, "-m", "workqueue", "worker", "--queue", queue, "--url", url]
-    read, write = os.pipe()
-    os.close(read)
-    worker = started(arguments, stdout=write, stderr=subprocess.PIPE, text=True)
+@contextlib.contextmanager
+def useless_output(kind):
+    """A descriptor for standard output that takes nothing: of a pipe that nobody reads, of a disk that is full."""
+    if kind == "closed":
+        read, write = os.pipe()
+        os.close(read)
+    else:
+        write = os.open("/dev/full", os.O_WRONLY)
+    yield write
     os.close(write)
 
-    # I expect it to leave, and its task to be there for another.
+
+USELESS = pytest.mark.parametrize(
+    ("kind", "why"), [("closed", "Broken pipe"), ("full", "No space left on device")], ids=["closed", "full"]
+)
+
+
+@USELESS
+def test_a_worker_whose_output_goes_nowhere_leaves_its_task_to_another(
+    run, started, queue, url, get_when_ready, kind, why
+):
+    assert run("new-task", "--queue", queue, "task").exit_code() == 0
+    arguments = [sys.executable, "-m", "workqueue", "worker", "--queue", queue, "--url", url]
+    with useless_output(kind) as output:
+        worker = started(arguments, stdout=output, stderr=subprocess.PIPE, text=True)
+
+    # I expect it to leave, to say why, and its task to be there for another.
     _, errors = worker.communicate(timeout=PATIENCE)
-    assert (worker.returncode, errors) == (1, "")
+    assert worker.returncode == 1
+    assert errors.startswith(f"Error: standard output cannot be written to: {why}. So this worker ends, ")
+    assert errors.count("\n") == 1
     assert get_when_ready(queue)[2] == b"task"
+
+
+@USELESS
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["a", "task"], "The task is in the queue: 'a task'"), (["-"], "Sent 1 task in ")],
+    ids=["words", "lines"],
+)
+def test_a_task_that_is_in_the_queue_is_told_where_it_can_be(
+    started, queue, url, get_when_ready, channel, kind, why, arguments, said
+):
+    command = [sys.executable, "-m", "workqueue", "new-task", "--queue", queue, "--url", url, *arguments]
+    with useless_output(kind) as output:
+        program = started(command, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.PIPE, text=True)
+
+    _, errors = program.communicate("a task\n", timeout=PATIENCE)
+
+    # A status that says "it failed" would have a script send it again.
+    assert program.returncode == 0, errors
+    assert errors.startswith(f"Warning: standard output cannot be written to: {why}. {said}")
+    assert errors.count("\n") == 1
+    assert get_when_ready(queue)[2] == b"a task"
+    assert channel.basic_get(queue) == (None, None, None)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from workqueue.cli._options import Wanted, queue_options, report, url_option, with_queue
+from workqueue.cli._printing import print_done
 from workqueue.producer import Producer
 from workqueue.queue import Queue, QueueType
 
@@ -49,7 +50,7 @@ def command(
 
     \b
     Exit codes:
-      0    the broker has the task, or all of them
+      0    the broker has the task, or all of them; also where that could not be printed
       1    it does not, or nobody can tell (the message says which)
       3    wrong usage, or no broker to be had
       130  interrupted by CTRL+C, or with - by SIGTERM; which lines are in the queue is told
@@ -67,7 +68,7 @@ def command(
         # Bytes that are no UTF-8 come and go as they are.
         body = task.encode("utf-8", "surrogateescape")
         with_queue(wanted, lambda declared: producer.send(declared, body))
-    click.echo(f" [x] Sent {task!r}")
+    print_done(f" [x] Sent {task!r}", else_say=f"The task is in the queue: {task!r}")
     return 0
 
 
@@ -103,7 +104,8 @@ def _tell(sending: "Sending", seconds: float) -> None:
 
     skipped = f", skipped {sending.skipped:,} empty lines" if sending.skipped else ""
     rate = sending.confirmed / seconds
-    click.echo(f"Sent {_tasks(sending.confirmed)} in {seconds:.1f} s ({rate:,.0f} a second){skipped}")
+    done = f"Sent {_tasks(sending.confirmed)} in {seconds:.1f} s ({rate:,.0f} a second){skipped}"
+    print_done(done, else_say=done)
     for what, numbers in (
         ("not in the queue", sending.absent),
         ("in the queue or not, nobody knows which", sending.unknown),

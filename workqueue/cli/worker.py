@@ -118,7 +118,8 @@ def command(
     \b
     Exit codes:
       0  stopped by a signal, with everything settled
-      1  it was refused by the broker, or stopped before all tasks in hand were done
+      1  it was refused by the broker, or ended before all tasks in hand were done: they took too long when it was
+         stopped, or standard output was closed
       3  wrong usage, wrong credentials
     """
     wanted = Wanted(queue=queue, queue_type=queue_type, dead_letter=dead_letter, delivery_limit=delivery_limit)
