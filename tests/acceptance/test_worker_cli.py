@@ -1,6 +1,7 @@
 """A function of yours as a worker: what `workqueue worker` says of it, and what can be asked of it while it works."""
 
 import json
+import os
 import signal
 import urllib.error
 import urllib.request
@@ -146,8 +147,13 @@ def test_a_handler_that_is_none_is_told_once_with_code_3(run, folder, handler, p
     [
         (["--max-attempts", "3"], "--max-attempts needs --dead-letter"),
         (["--concurrency", "4", "--prefetch", "2"], "prefetch is a number from 4"),
-        (["--queue-type", "classic", "--delivery-limit", "3"], "only quorum queues have a delivery limit"),
-        (["--queue", "x" * 256], "a queue's name has 1 to 255 bytes"),
+        (
+            ["--queue-type", "classic", "--delivery-limit", "3"],
+            "Error: These options do not go together: only quorum queues have a delivery limit.",
+        ),
+        (["--queue", "x" * 256], "Error: --queue: a queue's name has 1 to 255 bytes"),
+        (["--dead-letter", "x" * 256], "Error: --dead-letter: a queue's name has 1 to 255 bytes"),
+        (["--queue", os.fsdecode(b"\xff")], r"Error: --queue: a queue's name is UTF-8, and '\udcff' is not."),
         (["--shutdown-timeout", "inf"], "inf is no number of seconds from 0 to 1,000,000,000."),
         (["--shutdown-timeout", "nan"], "nan is no number of seconds from 0 to 1,000,000,000."),
         (["--shutdown-timeout", "-1"], "-1 is no number of seconds from 0 to 1,000,000,000."),

@@ -7,13 +7,17 @@ from typing import Any, TypeVar
 import click
 
 from workqueue.errors import ConnectionFailed, InvalidURL, TopologyMismatch, WorkqueueError
-from workqueue.queue import Queue, QueueType
+from workqueue.queue import Queue, QueueType, check_name
 
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 URL_VARIABLES = ["WORKQUEUE_URL", "AMQP_URL", "RABBITMQ_URL", "CLOUDAMQP_URL"]
 """Where a broker's URL is looked for, in this order: ours, then what others have agreed on."""
+
+
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
+"""What OpenSSL, and what newer ones say when the answer to their first message is none of TLS."""
 
 
 def option(name: str, **settings: Any) -> Callable[[Command], Command]:
@@ -101,6 +105,13 @@ class Wanted:
         def kind(name: str) -> QueueType:
             return self.queue_type or types.get(name, "quorum")
 
+        for name, given in (("--queue", self.queue), ("--dead-letter", self.dead_letter)):
+            try:
+                check_name("unused" if given is None else given)
+            except UnicodeEncodeError as error:
+                raise click.UsageError(f"{name}: a queue's name is UTF-8, and {given!r} is not.") from error
+            except ValueError as error:
+                raise click.UsageError(f"{name}: {error}.") from error
         if self.dead_letter == self.queue:
             raise click.UsageError(
                 f"The queue {self.queue!r} cannot be its own dead letter queue: what a worker gives up would come back "
@@ -110,7 +121,7 @@ class Wanted:
             dead_letter = None if self.dead_letter is None else Queue(self.dead_letter, kind(self.dead_letter))
             return Queue(self.queue, kind(self.queue), dead_letter=dead_letter, delivery_limit=self.delivery_limit)
         except ValueError as error:
-            raise click.UsageError(f"There is no such queue: {error}.") from error
+            raise click.UsageError(f"These options do not go together: {error}.") from error
 
 
 def with_queue(wanted: Wanted, use: Callable[[Queue], T]) -> T:
@@ -137,9 +148,19 @@ def exit_code(error: WorkqueueError) -> int:
     return 3 if isinstance(error, InvalidURL | ConnectionFailed) else 1
 
 
+def hint(error: WorkqueueError) -> str | None:
+    """What whoever reads the error can do about it: what the error says, or what a command can add to it."""
+    if isinstance(error, ConnectionFailed) and any(sign in str(error) for sign in _NO_TLS):
+        return (
+            "What listens there seems not to speak TLS. Use amqp:// for it, or the port where the broker takes "
+            "amqps://: 5671, as a rule."
+        )
+    return error.hint
+
+
 def report(error: WorkqueueError) -> int:
     """Say on standard error what happened, why, and what to do; return the exit code."""
     click.echo(f"Error: {error}", err=True)
-    if error.hint is not None:
-        click.echo(f"Hint: {error.hint}", err=True)
+    if (advice := hint(error)) is not None:
+        click.echo(f"Hint: {advice}", err=True)
     return exit_code(error)

@@ -10,7 +10,7 @@ import click
 
 from workqueue.cli._handler import Handler, dots, load_handler
 from workqueue.cli._lifeline import Lifeline
-from workqueue.cli._options import Wanted, exit_code, with_queue
+from workqueue.cli._options import Wanted, exit_code, hint, with_queue
 from workqueue.cli._telling import Telling
 from workqueue.errors import WorkqueueError
 from workqueue.events import Health, Observer
@@ -89,7 +89,7 @@ def work(settings: Settings) -> int:
         except WorkqueueError as error:
             if logs is None:
                 raise
-            logs.write(logging.ERROR, "ended", error=type(error).__name__, error_says=str(error), hint=error.hint)
+            logs.write(logging.ERROR, "ended", error=type(error).__name__, error_says=str(error), hint=hint(error))
             return exit_code(error)
     return 0
 
