@@ -16,6 +16,7 @@ import ctypes
 import os
 import signal
 import time
+import warnings
 from pathlib import Path
 
 from workqueue import Reject
@@ -27,6 +28,8 @@ def handle(message):
         raise ValueError("it fails, as it says")
     if word == "reject":
         raise Reject("never")
+    if word == "warn":
+        warnings.warn("this is odd", stacklevel=1)
     if word == "die" and not message.redelivered:
         os.kill(os.getpid(), signal.SIGKILL)
     if word == "seize" and not message.redelivered:
@@ -345,6 +348,18 @@ def test_json_logs_are_a_line_for_each_event(run, queue, folder, send, url):
     password = url.split(":")[2].partition("@")[0]
     assert password not in worker.errors
     assert WAITING not in worker.lines
+
+
+def test_what_a_handler_warns_of_is_a_line_of_json_too(run, queue, folder, send):
+    send(queue, "warn")
+    worker = run("worker", "--queue", queue, "--handler", "tasks:handle", "--log", "json", cwd=folder)
+    worker.expect(f"did warn in {worker.process.pid}")
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.exit_code() == 0
+
+    [warned] = [line for line in events(worker) if line.get("logger") == "py.warnings"]
+    assert warned["level"] == "warning"
+    assert "UserWarning: this is odd" in warned["event"]
 
 
 def test_json_logs_tell_of_trouble_and_of_the_end(run, queue, url, channel):

@@ -130,9 +130,10 @@ def _probe(port: int, host: str, the_work: _Work, logs: "JSONLogs | None") -> It
 
 
 def json_logs() -> "JSONLogs":
-    """Have all that this process logs become JSON lines on standard error."""
+    """Have all that this process logs, and the warnings of Python code, become JSON lines on standard error."""
     from workqueue.observe.logs import JSONLogs
 
     logs = JSONLogs()
     logs.take_over_logging()
+    logging.captureWarnings(True)
     return logs
