@@ -267,6 +267,21 @@ def test_interrupted_before_it_is_connected_it_leaves_at_once(run, number):
     assert program.errors == "From line 1 on, nothing was sent.\n"
 
 
+def test_interrupted_while_it_starts_in_the_background_it_does_not_go_on(run, tmp_path, wait_for):
+    # Given a command that is only just being imported,
+    begun = tmp_path / "begun"
+    (tmp_path / "pika.py").write_text(f"import pathlib, time\npathlib.Path({str(begun)!r}).touch()\ntime.sleep(600)\n")
+    with ignored(signal.SIGINT):
+        program = run("new-task", "-", stdin=subprocess.PIPE, PYTHONPATH=str(tmp_path))
+    wait_for(begun.exists, "pika is imported")
+
+    program.process.send_signal(signal.SIGINT)
+
+    assert program.exit_code() == 130
+    assert program.lines == []
+    assert program.errors.strip() == "Interrupted."
+
+
 def test_what_cannot_be_read_is_told(run, queue, tmp_path):
     with (tmp_path / "written to").open("wb") as unreadable:
         program = run("new-task", "--queue", queue, "-", stdin=unreadable)
