@@ -1,8 +1,10 @@
 """`workqueue new-task -`: a task for each line of standard input."""
 
+import contextlib
 import itertools
 import re
 import signal
+import socket
 import subprocess
 
 import pytest
@@ -183,17 +185,110 @@ def ready(channel, queue):
     return channel.queue_declare(queue, passive=True).method.message_count
 
 
-def test_interrupted_it_says_how_far_it_came(run, queue, channel, wait_for):
+STOPS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+
+
+@STOPS
+def test_interrupted_it_says_how_far_it_came(run, queue, channel, wait_for, number):
     program = run("new-task", "--queue", queue, "-", stdin=subprocess.PIPE)
     program.process.stdin.write("one\ntwo\n\nthree\n")
     program.process.stdin.flush()
     wait_for(lambda: ready(channel, queue) == 3, "three are in the queue")
 
-    program.process.send_signal(signal.SIGINT)
+    program.process.send_signal(number)
 
     assert program.exit_code() == 130
     assert sent(program) == 3
     assert program.errors == "From line 5 on, nothing was sent.\n"
+
+
+@STOPS
+def test_interrupted_in_the_middle_of_sending_its_account_is_that_of_the_queue(
+    run, started, queue, channel, wait_for, number
+):
+    with started(["yes"], stdout=subprocess.PIPE) as yes:
+        program = run("new-task", "--queue", queue, "-", stdin=yes.stdout)
+        wait_for(lambda: ready(channel, queue) > 100, "it sends")
+        # As timeout(1) does, to the command and to its group: those are one interrupt, not two.
+        program.process.send_signal(number)
+        program.process.send_signal(number)
+
+        assert program.exit_code() == 130
+        yes.kill()
+    assert sent(program) == ready(channel, queue)
+    assert program.errors == f"From line {sent(program) + 1} on, nothing was sent.\n"
+
+
+def test_interrupted_again_it_waits_no_longer_for_what_is_not_confirmed(
+    run, workqueue_stage, queue, channel, wire, wait_for
+):
+    program = run("new-task", "--queue", queue, "-", stdin=subprocess.PIPE, url=workqueue_stage.url(proxy=wire))
+    program.process.stdin.write("one\n")
+    program.process.stdin.flush()
+    wait_for(lambda: wire.liar.confirms == 1, "its confirm has passed")
+    wire.lose_answers()
+    program.process.stdin.write("two\nthree\n")
+    program.process.stdin.flush()
+    wait_for(lambda: ready(channel, queue) == 3, "all are in the queue")
+
+    program.process.send_signal(signal.SIGTERM)
+    program.expect_error("The broker has not answered yet for 2 of the tasks.")
+    program.process.send_signal(signal.SIGTERM)
+
+    assert program.exit_code() == 130
+    assert sent(program) == 1
+    assert numbers(program, "in the queue or not, nobody knows which") == [2, 3]
+    assert program.error_lines[-1] == "From line 4 on, nothing was sent."
+
+
+@contextlib.contextmanager
+def ignored(number):
+    """What is started meanwhile has this signal ignored, as what a shell starts in the background has SIGINT."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
+@STOPS
+def test_interrupted_before_it_is_connected_it_leaves_at_once(run, number):
+    # Given somebody who takes connections and says nothing,
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(PATIENCE)
+        with ignored(number):
+            url = f"amqp://me:hunter2@127.0.0.1:{silent.getsockname()[1]}/%2F"
+            program = run("new-task", "-", stdin=subprocess.PIPE, url=url)
+        with silent.accept()[0]:
+            program.process.send_signal(number)
+
+            assert program.exit_code() == 130
+    assert sent(program) == 0
+    assert program.errors == "From line 1 on, nothing was sent.\n"
+
+
+def test_interrupted_while_it_starts_in_the_background_it_does_not_go_on(run, tmp_path, wait_for):
+    # Given a command that is only just being imported,
+    begun = tmp_path / "begun"
+    (tmp_path / "pika.py").write_text(f"import pathlib, time\npathlib.Path({str(begun)!r}).touch()\ntime.sleep(600)\n")
+    with ignored(signal.SIGINT):
+        program = run("new-task", "-", stdin=subprocess.PIPE, PYTHONPATH=str(tmp_path))
+    wait_for(begun.exists, "pika is imported")
+
+    program.process.send_signal(signal.SIGINT)
+
+    assert program.exit_code() == 130
+    assert program.lines == []
+    assert program.errors.strip() == "Interrupted."
+
+
+def test_what_cannot_be_read_is_told(run, queue, tmp_path):
+    with (tmp_path / "written to").open("wb") as unreadable:
+        program = run("new-task", "--queue", queue, "-", stdin=unreadable)
+
+    assert program.exit_code() == 1
+    assert sent(program) == 0
+    assert program.error_lines[1:] == ["Error: standard input cannot be read: Bad file descriptor."]
 
 
 def test_without_a_broker_nothing_is_read(send):

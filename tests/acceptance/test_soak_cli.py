@@ -177,6 +177,7 @@ def test_ctrl_c_ends_the_faults_and_what_there_is_is_judged(workqueue_broker):
     ("options", "words"),
     [
         (["--minutes=0"], "--minutes"),
+        (["--minutes=nan"], "--minutes"),
         (["--broker=amqps://host/"], "amqp:// URL"),
         (["--broker=amqp://127.0.0.1:1/"], "cannot be reached"),
         (["--broker=debian:potato"], "bookworm"),

@@ -102,3 +102,10 @@ def test_an_untrusted_certificate_is_refused_with_the_reason(secure_url, tmp_pat
     assert "certificate" in refused.stderr.lower()
     assert urlsplit(secure_url).password not in refused.stderr
     assert workqueue_stage.queue.drain() == []
+
+
+@pytest.mark.parametrize("command", [["new-task", "task"], ["worker"]], ids=["new-task", "worker"])
+def test_a_port_that_does_not_speak_tls_is_told_as_such(run, workqueue_broker, command):
+    program = run(*command, url=workqueue_broker.url.replace("amqp://", "amqps://"))
+
+    program.expect_error("Hint: What listens there seems not to speak TLS. Use amqp:// for it, or the port ")

@@ -1,5 +1,6 @@
 """The tutorial's two programs, as a user runs them: real processes, real signals, a real broker."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 from urllib.parse import urlsplit, urlunsplit
 
+import pika
 import pytest
 
 PATIENCE = 20.0
@@ -53,6 +55,16 @@ def test_any_text_arrives_as_it_was_sent(run, queue, words, shown):
     assert task.lines == [f" [x] Sent {shown}"]
 
     run("worker", "--queue", queue, PYTHONUTF8="1").expect(f" [x] Received {shown}")
+
+
+@pytest.mark.parametrize("words", [[""], ["", ""]], ids=len)
+def test_a_variable_that_is_not_set_is_no_task(run, queue, channel, words):
+    program = run("new-task", "--queue", queue, *words)
+
+    assert program.exit_code() == 3
+    assert "The task is empty: is a variable in it not set?" in " ".join(program.errors.split())
+    assert program.lines == []
+    assert channel.queue_declare(queue, durable=True).method.message_count == 0, "nothing was sent"
 
 
 def test_a_dot_takes_as_long_as_asked_for(run, queue):
@@ -187,6 +199,16 @@ def test_a_queue_with_other_properties_is_told_and_left_alone(
     assert get_when_ready(queue)[2] == b"precious"
 
 
+@pytest.mark.parametrize("command", [["worker"], ["new-task", "task"], ["new-task", "-"]], ids=" ".join)
+def test_a_queue_is_not_its_own_dead_letter_queue(run, queue, channel, command):
+    program = run(*command, "--queue", queue, "--dead-letter", queue)
+
+    assert program.exit_code() == 3
+    assert f"The queue {queue!r} cannot be its own dead letter queue" in " ".join(program.errors.split())
+    with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="404"):  # it was not made, either
+        channel.queue_declare(queue, passive=True)
+
+
 @pytest.mark.parametrize("command", ["worker", "new-task"])
 def test_wrong_credentials_fail_at_once_and_show_no_password(run, url, queue, command):
     program = run(command, "--queue", queue, url=with_login(url, "nobody:hunter2"))
@@ -250,19 +272,61 @@ def test_a_deleted_queue_is_made_again(run, queue, channel):
     worker.expect(" [x] Received 'after'")
 
 
-def test_a_worker_whose_output_nobody_reads_leaves_its_task_to_another(run, started, queue, url, get_when_ready):
-    # Given a worker whose output goes to a closed pipe,
-    assert run("new-task", "--queue", queue, "task").exit_code() == 0
-    arguments = [sys.executable, "-m", "workqueue", "worker", "--queue", queue, "--url", url]
-    read, write = os.pipe()
-    os.close(read)
-    worker = started(arguments, stdout=write, stderr=subprocess.PIPE, text=True)
+@contextlib.contextmanager
+def useless_output(kind):
+    """A descriptor for standard output that takes nothing: of a pipe that nobody reads, of a disk that is full."""
+    if kind == "closed":
+        read, write = os.pipe()
+        os.close(read)
+    else:
+        write = os.open("/dev/full", os.O_WRONLY)
+    yield write
     os.close(write)
 
-    # I expect it to leave, and its task to be there for another.
+
+USELESS = pytest.mark.parametrize(
+    ("kind", "why"), [("closed", "Broken pipe"), ("full", "No space left on device")], ids=["closed", "full"]
+)
+
+
+@USELESS
+def test_a_worker_whose_output_goes_nowhere_leaves_its_task_to_another(
+    run, started, queue, url, get_when_ready, kind, why
+):
+    assert run("new-task", "--queue", queue, "task").exit_code() == 0
+    arguments = [sys.executable, "-m", "workqueue", "worker", "--queue", queue, "--url", url]
+    with useless_output(kind) as output:
+        worker = started(arguments, stdout=output, stderr=subprocess.PIPE, text=True)
+
+    # I expect it to leave, to say why, and its task to be there for another.
     _, errors = worker.communicate(timeout=PATIENCE)
-    assert (worker.returncode, errors) == (1, "")
+    assert worker.returncode == 1
+    assert errors.startswith(f"Error: standard output cannot be written to: {why}. So this worker ends, ")
+    assert errors.count("\n") == 1
     assert get_when_ready(queue)[2] == b"task"
+
+
+@USELESS
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["a", "task"], "The task is in the queue: 'a task'"), (["-"], "Sent 1 task in ")],
+    ids=["words", "lines"],
+)
+def test_a_task_that_is_in_the_queue_is_told_where_it_can_be(
+    started, queue, url, get_when_ready, channel, kind, why, arguments, said
+):
+    command = [sys.executable, "-m", "workqueue", "new-task", "--queue", queue, "--url", url, *arguments]
+    with useless_output(kind) as output:
+        program = started(command, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.PIPE, text=True)
+
+    _, errors = program.communicate("a task\n", timeout=PATIENCE)
+
+    # A status that says "it failed" would have a script send it again.
+    assert program.returncode == 0, errors
+    assert errors.startswith(f"Warning: standard output cannot be written to: {why}. {said}")
+    assert errors.count("\n") == 1
+    assert get_when_ready(queue)[2] == b"a task"
+    assert channel.basic_get(queue) == (None, None, None)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A function of yours as a worker: what `workqueue worker` says of it, and what can be asked of it while it works."""
 
 import json
+import os
 import signal
 import urllib.error
 import urllib.request
@@ -15,6 +16,7 @@ import ctypes
 import os
 import signal
 import time
+import warnings
 from pathlib import Path
 
 from workqueue import Reject
@@ -26,6 +28,8 @@ def handle(message):
         raise ValueError("it fails, as it says")
     if word == "reject":
         raise Reject("never")
+    if word == "warn":
+        warnings.warn("this is odd", stacklevel=1)
     if word == "die" and not message.redelivered:
         os.kill(os.getpid(), signal.SIGKILL)
     if word == "seize" and not message.redelivered:
@@ -146,8 +150,17 @@ def test_a_handler_that_is_none_is_told_once_with_code_3(run, folder, handler, p
     [
         (["--max-attempts", "3"], "--max-attempts needs --dead-letter"),
         (["--concurrency", "4", "--prefetch", "2"], "prefetch is a number from 4"),
-        (["--queue-type", "classic", "--delivery-limit", "3"], "only quorum queues have a delivery limit"),
-        (["--queue", "x" * 256], "a queue's name has 1 to 255 bytes"),
+        (
+            ["--queue-type", "classic", "--delivery-limit", "3"],
+            "Error: These options do not go together: only quorum queues have a delivery limit.",
+        ),
+        (["--queue", "x" * 256], "Error: --queue: a queue's name has 1 to 255 bytes"),
+        (["--dead-letter", "x" * 256], "Error: --dead-letter: a queue's name has 1 to 255 bytes"),
+        (["--queue", os.fsdecode(b"\xff")], r"Error: --queue: a queue's name is UTF-8, and '\udcff' is not."),
+        (["--shutdown-timeout", "inf"], "inf is no number of seconds from 0 to 1,000,000,000."),
+        (["--shutdown-timeout", "nan"], "nan is no number of seconds from 0 to 1,000,000,000."),
+        (["--shutdown-timeout", "-1"], "-1 is no number of seconds from 0 to 1,000,000,000."),
+        (["--dot", "1e99"], "1e99 is no number of seconds from 0 to 1,000,000,000."),
         (["--metrics", "65535", "--processes", "2"], "There are no 2 ports"),
         (["--metrics", "9187", "--metrics-host", "192.0.2.1"], "Metrics cannot be served at 192.0.2.1:9187: "),
     ],
@@ -158,6 +171,17 @@ def test_options_that_do_not_go_together_are_wrong_usage(run, options, problem):
     assert worker.exit_code() == 3
     assert problem in worker.errors.replace("\n", " ")
     assert "Traceback" not in worker.errors
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_the_longest_shutdown_timeout_is_none_too_many(run, queue, processes):
+    worker = run("worker", "--queue", queue, "--shutdown-timeout", "1e9", "--processes", processes)
+    worker.expect(WAITING, times=int(processes))
+
+    worker.process.send_signal(signal.SIGTERM)
+
+    assert worker.exit_code() == 0, worker.errors
+    assert worker.errors == ""
 
 
 @pytest.mark.parametrize("variable", ["AMQP_URL", "RABBITMQ_URL", "CLOUDAMQP_URL"])
@@ -324,6 +348,18 @@ def test_json_logs_are_a_line_for_each_event(run, queue, folder, send, url):
     password = url.split(":")[2].partition("@")[0]
     assert password not in worker.errors
     assert WAITING not in worker.lines
+
+
+def test_what_a_handler_warns_of_is_a_line_of_json_too(run, queue, folder, send):
+    send(queue, "warn")
+    worker = run("worker", "--queue", queue, "--handler", "tasks:handle", "--log", "json", cwd=folder)
+    worker.expect(f"did warn in {worker.process.pid}")
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.exit_code() == 0
+
+    [warned] = [line for line in events(worker) if line.get("logger") == "py.warnings"]
+    assert warned["level"] == "warning"
+    assert "UserWarning: this is odd" in warned["event"]
 
 
 def test_json_logs_tell_of_trouble_and_of_the_end(run, queue, url, channel):

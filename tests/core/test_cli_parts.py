@@ -213,16 +213,16 @@ def test_a_lifeline_is_of_no_use_and_no_trouble_when_nobody_is_there(ends):
 
 def test_elsewhere_than_on_a_terminal_progress_is_a_line_now_and_then(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(_sending, "_SECONDS_ELSEWHERE", 0.0)
-    sending = Sending(None, Queue("tasks"))
-    sending.read, sending.skipped, sending.confirmed = 2_005, 5, 1_500
     with (tmp_path / "lines").open("wb+") as lines, Shown(lines) as shown:
-        shown(sending, 20_000)
+        sending = Sending(lines, None, None)
+        sending.read, sending.skipped, sending.confirmed = 2_005, 5, 1_500
+        shown(sending)
 
     assert capsys.readouterr().err.startswith("2,000 sent, 1,500 confirmed (")
 
 
 def test_progress_is_not_told_all_the_time(tmp_path, capsys):
     with (tmp_path / "lines").open("wb+") as lines, Shown(lines) as shown:
-        shown(Sending(None, Queue("tasks")), 1)
+        shown(Sending(lines, None, None))
 
     assert capsys.readouterr().err == ""

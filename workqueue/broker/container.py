@@ -170,6 +170,16 @@ class ContainerBroker(Broker):
             self._launched.start_again()
             self._wait_until_ready()
 
+    def ended(self) -> str | None:
+        """Tell in words how its container has ended; None while it runs, or when the engine does not answer."""
+        try:
+            state = self._state()
+        except docker.errors.NotFound:
+            return "its container was removed"
+        except _engine.ENGINE_ERRORS:
+            return None
+        return None if state["Running"] else f"it exited with status {state['ExitCode']}"
+
     def ctl(self, *args: str) -> str:
         """Run rabbitmqctl in the container."""
         argv = ["rabbitmqctl", "--quiet", *args]
@@ -195,12 +205,8 @@ class ContainerBroker(Broker):
         self._launched.remove()
 
     def _wait_until_ready(self) -> Mapping[str, Any]:
-        def ended() -> str | None:
-            state = self._state()
-            return None if state["Running"] else f"it exited with status {state['ExitCode']}"
-
         try:
-            return wait_until_ready(self.url, _START_TIMEOUT, ended)
+            return wait_until_ready(self.url, _START_TIMEOUT, self.ended)
         except NotReady as reason:
             tail = "\n".join(self.log_since(0).splitlines()[-_LOG_TAIL:])
             raise StartFailed(f"The broker {self.spec} did not start: {reason}.", tail) from None

@@ -98,6 +98,10 @@ class Broker(abc.ABC):
         self.stop()
         self.start()
 
+    def ended(self) -> str | None:
+        """Tell in words how its node has ended; None while it runs, and where that cannot be told from here."""
+        return None
+
     def ctl(self, *args: str) -> str:
         """Run `rabbitmqctl --quiet ARGS` and return what it printed. Raises `CtlFailed`."""
         raise NotImplementedError(f"{self.spec} has no rabbitmqctl to call")

@@ -110,6 +110,13 @@ class PrivateNode(Broker):
         """Whether its process is there."""
         return self._child is not None and self._child.poll() is None
 
+    def ended(self) -> str | None:
+        """Tell in words how its process has ended; None while there is one."""
+        status = None if self._child is None else self._child.poll()
+        if status is None:
+            return None
+        return f"it exited with status {status}" if status >= 0 else f"it was killed by signal {-status}"
+
     def start(self) -> None:
         """Start it on the same port and data; returns when a handshake and a declared queue succeeded."""
         if self.is_running:
@@ -119,20 +126,15 @@ class PrivateNode(Broker):
         self._settled = False
         script = _START_WITH_EPMD if self._identity.epmd_port is None else _START
         with self._log.open("ab") as log:
-            child = self._child = get_warden().spawn(
+            self._child = get_warden().spawn(
                 self._installation.enter(["/bin/sh", "-c", script, self._installation.server]),
                 env=self._environment,
                 cwd="/",
                 stdout=log.fileno(),
                 stderr=log.fileno(),
             )
-
-        def ended() -> str | None:
-            status = child.poll()
-            return None if status is None else f"it exited with status {status}"
-
         try:
-            properties = wait_until_ready(self.url, _BOOT, ended)
+            properties = wait_until_ready(self.url, _BOOT, self.ended)
         except NotReady as reason:
             self.kill()
             tail = "\n".join(self.log_since(mark).splitlines()[-_TAIL:])

@@ -4,6 +4,7 @@ Exit codes that all commands share: 0 it worked, 1 it failed while it ran, 3 wro
 interrupted. Commands return their exit code, or None for 0.
 """
 
+import signal
 import sys
 from typing import NamedTuple, NoReturn
 
@@ -30,15 +31,26 @@ COMMANDS = {
 """Every command, in the order of the table of contents. Its module is imported when it is used."""
 
 
+_STOPPED_BY_SIGINT = ("new-task", "worker", "broker")
+
+
 def main() -> NoReturn:
     """Run the command line and exit: the console script."""
+    # Shells have what they start in the background ignore SIGINT. These take it all the same once they are at work, so
+    # one that comes before, which is a second on a busy machine, must not be lost.
+    if sys.argv[1:2] and sys.argv[1] in _STOPPED_BY_SIGINT and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         from workqueue.cli._app import run
+
+        sys.exit(run())
     except ModuleNotFoundError as missing:
         if missing.name not in ("click", "rich"):
             raise
         sys.exit(explain_missing(missing.name, extra="cli"))
-    sys.exit(run())
+    except KeyboardInterrupt:  # before there was a command that could take it
+        sys.stderr.write("Interrupted.\n")
+        sys.exit(130)
 
 
 def explain_missing(module: str, *, extra: str) -> int:

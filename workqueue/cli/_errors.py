@@ -7,3 +7,9 @@ class NoBroker(click.ClickException):
     """There is no broker to be had."""
 
     exit_code = 3
+
+
+class NodeEnded(click.ClickException):
+    """The node of a broker has ended that should run on."""
+
+    exit_code = 1

@@ -1,5 +1,6 @@
 """What ``workqueue worker`` does with a task: the function that it was told to call, or what the tutorial does."""
 
+import contextlib
 import functools
 import importlib
 import inspect
@@ -13,6 +14,7 @@ from typing import Any
 import click
 
 from workqueue._handlers import Handler, check_handler
+from workqueue.cli._printing import why
 from workqueue.message import Message
 
 
@@ -71,10 +73,16 @@ def dots(seconds: float, *, silent: bool) -> Handler:
 
 
 def say(line: str) -> None:
-    """Print a line. If nobody reads standard output any more, the process ends."""
+    """Print a line. If standard output takes no more, as when nobody reads it, the process says so and ends."""
     try:
         click.echo(line)
-    except BrokenPipeError:
+    except OSError as error:
         # That is no failure of the task, which would come back for ever: leave at once, from whatever thread, and it
         # goes to another worker.
+        with contextlib.suppress(OSError):
+            click.echo(
+                f"Error: standard output cannot be written to: {why(error)}. So this worker ends, and the "
+                "tasks that it has go to another one.",
+                err=True,
+            )
         os._exit(1)

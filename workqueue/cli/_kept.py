@@ -127,9 +127,11 @@ class _Server(socketserver.ThreadingUnixStreamServer):
 def _run(broker: Broker, args: list[str]) -> dict[str, object]:
     try:
         return {"status": 0, "output": broker.ctl(*args)}
-    except CtlFailed as error:
-        return {"status": error.status, "output": error.output}
     except (BrokerError, NotImplementedError) as error:
+        if how := broker.ended():  # else rabbitmqctl would say in thirty lines that it does not find it
+            return {"error": f"The node of {broker.spec} has ended: {how}."}
+        if isinstance(error, CtlFailed):
+            return {"status": error.status, "output": error.output}
         return {"error": str(error)}
 
 

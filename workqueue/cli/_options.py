@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from workqueue.errors import ConnectionFailed, InvalidURL, TopologyMismatch, WorkqueueError
-from workqueue.queue import Queue, QueueType
+from workqueue.queue import Queue, QueueType, check_name
 
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -16,10 +16,32 @@ URL_VARIABLES = ["WORKQUEUE_URL", "AMQP_URL", "RABBITMQ_URL", "CLOUDAMQP_URL"]
 """Where a broker's URL is looked for, in this order: ours, then what others have agreed on."""
 
 
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
+"""What OpenSSL, and what newer ones say when the answer to their first message is none of TLS."""
+
+
 def option(name: str, **settings: Any) -> Callable[[Command], Command]:
     """An option that can be set by the environment, too: --queue-type by WORKQUEUE_QUEUE_TYPE."""
     variable = "WORKQUEUE_" + name.removeprefix("--").replace("-", "_").upper()
     return click.option(name, envvar=variable, show_envvar=True, **settings)
+
+
+class Duration(click.types.FloatParamType):
+    """A finite number of seconds, or what ``unit`` says; of what click itself takes for one, none can wait for nan."""
+
+    _MOST = 1e9  # thirty years; what is longer overflows some clock or other
+
+    def __init__(self, unit: str = "seconds", *, zero: bool = True) -> None:
+        self._unit = unit
+        self._zero = zero
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """As click calls it."""
+        number: float = super().convert(value, param, ctx)
+        if not 0 <= number <= self._MOST or (number == 0 and not self._zero):
+            least = "0" if self._zero else "more than 0"
+            self.fail(f"{value} is no number of {self._unit} from {least} to {self._MOST:,.0f}.", param, ctx)
+        return number
 
 
 url_option = click.option(
@@ -83,11 +105,23 @@ class Wanted:
         def kind(name: str) -> QueueType:
             return self.queue_type or types.get(name, "quorum")
 
+        for name, given in (("--queue", self.queue), ("--dead-letter", self.dead_letter)):
+            try:
+                check_name("unused" if given is None else given)
+            except UnicodeEncodeError as error:
+                raise click.UsageError(f"{name}: a queue's name is UTF-8, and {given!r} is not.") from error
+            except ValueError as error:
+                raise click.UsageError(f"{name}: {error}.") from error
+        if self.dead_letter == self.queue:
+            raise click.UsageError(
+                f"The queue {self.queue!r} cannot be its own dead letter queue: what a worker gives up would come back "
+                "for ever. Give another name with --dead-letter."
+            )
         try:
             dead_letter = None if self.dead_letter is None else Queue(self.dead_letter, kind(self.dead_letter))
             return Queue(self.queue, kind(self.queue), dead_letter=dead_letter, delivery_limit=self.delivery_limit)
         except ValueError as error:
-            raise click.UsageError(f"There is no such queue: {error}.") from error
+            raise click.UsageError(f"These options do not go together: {error}.") from error
 
 
 def with_queue(wanted: Wanted, use: Callable[[Queue], T]) -> T:
@@ -114,9 +148,19 @@ def exit_code(error: WorkqueueError) -> int:
     return 3 if isinstance(error, InvalidURL | ConnectionFailed) else 1
 
 
+def hint(error: WorkqueueError) -> str | None:
+    """What whoever reads the error can do about it: what the error says, or what a command can add to it."""
+    if isinstance(error, ConnectionFailed) and any(sign in str(error) for sign in _NO_TLS):
+        return (
+            "What listens there seems not to speak TLS. Use amqp:// for it, or the port where the broker takes "
+            "amqps://: 5671, as a rule."
+        )
+    return error.hint
+
+
 def report(error: WorkqueueError) -> int:
     """Say on standard error what happened, why, and what to do; return the exit code."""
     click.echo(f"Error: {error}", err=True)
-    if error.hint is not None:
-        click.echo(f"Hint: {error.hint}", err=True)
+    if (advice := hint(error)) is not None:
+        click.echo(f"Hint: {advice}", err=True)
     return exit_code(error)

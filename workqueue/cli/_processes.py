@@ -18,6 +18,7 @@ from workqueue.cli._lifeline import SUBSCRIBED
 
 _GRACE = 10.0  # seconds beyond the shutdown timeout, after which a process that does not end is killed
 _STABLE = 60.0  # seconds after which a process that died is taken to have died of something new
+_LONGEST_WAIT = 3600.0  # seconds; no selector takes more than 25 days
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -113,7 +114,7 @@ class Supervisor:
         moments = [place.due for place in self._places if place.due is not None and self._deadline is None]
         if self._deadline is not None:
             moments.append(self._deadline)
-        timeout = max(0.0, min(moments) - time.monotonic()) if moments else None
+        timeout = min(max(0.0, min(moments) - time.monotonic()), _LONGEST_WAIT) if moments else None
         for key, _ in self._selector.select(timeout):
             key.data()
         if self._deadline is not None and time.monotonic() >= self._deadline:

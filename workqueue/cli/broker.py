@@ -1,18 +1,21 @@
 """`workqueue broker`: a RabbitMQ to follow the tutorial with."""
 
+import contextlib
 import importlib
+import queue
 import signal
-import threading
 from types import FrameType
 
 import click
 
 from workqueue.broker import Broker, Capability, resolve
 from workqueue.broker.errors import BrokerError, CtlFailed
-from workqueue.cli._errors import NoBroker
+from workqueue.cli._errors import NoBroker, NodeEnded
 from workqueue.cli._kept import keep, kept_brokers
 from workqueue.cli._progress import progress_on_stderr
 
+_LOOK = 1.0  # seconds between two looks at whether the node is there
+_TAIL = 20  # lines of its log when it has ended
 _ELSEWHERE = {"image": "workqueue.cli.image"}
 
 
@@ -53,12 +56,14 @@ def run(spec: str) -> None:
     \b
     Exit codes:
       0  ended by CTRL+C or SIGTERM
+      1  the node has ended by itself, or was killed
       3  wrong usage, or no broker to be had
     """
-    done = threading.Event()
+    # Not an Event: a signal that comes while its lock is held, which is whenever a wait begins, could not set it.
+    stop: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def end(_number: int, _frame: FrameType | None) -> None:
-        done.set()
+        stop.put(None)
 
     try:
         with progress_on_stderr() as progress:
@@ -73,11 +78,26 @@ def run(spec: str) -> None:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, end)
             click.echo(_introduction(broker))
-            while not done.wait(3600):  # a wait without end cannot be interrupted everywhere
-                pass
+            _watch(broker, stop)
             click.echo("Stopping the broker and removing its data.", err=True)
     except BrokerError as error:
         raise NoBroker(str(error)) from error
+
+
+def _watch(broker: Broker, stop: "queue.SimpleQueue[None]") -> None:
+    """Return when told to stop. Raises `NodeEnded` when there is nothing left to stop."""
+    while True:
+        with contextlib.suppress(queue.Empty):
+            return stop.get(timeout=_LOOK)
+        if how := broker.ended():
+            log = ""
+            if Capability.LOGS in broker.capabilities:
+                with contextlib.suppress(OSError):  # a container that was removed has none any more
+                    log = "\n".join(broker.log_since(0).splitlines()[-_TAIL:])
+            raise NodeEnded(
+                f"The node of {broker.spec} has ended: {how}. Its data is being removed; "
+                "`workqueue broker run` starts another one." + (f"\n\nThe end of its log:\n{log}" if log else "")
+            )
 
 
 @group.command(context_settings={"ignore_unknown_options": True})

@@ -14,6 +14,7 @@ from workqueue.broker import Source, resolve
 from workqueue.broker.errors import BrokerError
 from workqueue.cli._errors import NoBroker
 from workqueue.cli._files import ReportFile
+from workqueue.cli._options import Duration
 from workqueue.cli._output import output_has_to_arrive
 from workqueue.cli._progress import progress_on_stderr
 from workqueue.cli._soaking import Soaking
@@ -37,9 +38,7 @@ from workqueue.report import soak as report
     show_default=True,
     help="Both are soaked one after the other, each for so many minutes.",
 )
-@click.option(
-    "--minutes", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True, help="How long."
-)
+@click.option("--minutes", type=Duration("minutes", zero=False), default=1.0, show_default=True, help="How long.")
 @click.option(
     "--seed", type=int, show_default="a random one, which is printed", help="Replays the faults of that seed."
 )

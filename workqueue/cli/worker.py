@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from workqueue.cli._options import Wanted, option, queue_options, url_option
+from workqueue.cli._options import Duration, Wanted, option, queue_options, url_option
 from workqueue.cli._processes import Ended, Supervisor
 from workqueue.cli._working import Settings, json_logs, work
 from workqueue.queue import QueueType
@@ -23,7 +23,7 @@ from workqueue.queue import QueueType
 )
 @option(
     "--dot",
-    type=click.FloatRange(min=0),
+    type=Duration(),
     metavar="SECONDS",
     default=1.0,
     show_default=True,
@@ -62,7 +62,7 @@ from workqueue.queue import QueueType
 )
 @option(
     "--shutdown-timeout",
-    type=click.FloatRange(min=0),
+    type=Duration(),
     metavar="SECONDS",
     default=30.0,
     show_default=True,
@@ -118,7 +118,8 @@ def command(
     \b
     Exit codes:
       0  stopped by a signal, with everything settled
-      1  it was refused by the broker, or stopped before all tasks in hand were done
+      1  it was refused by the broker, or ended before all tasks in hand were done: they took too long when it was
+         stopped, or standard output was closed
       3  wrong usage, wrong credentials
     """
     wanted = Wanted(queue=queue, queue_type=queue_type, dead_letter=dead_letter, delivery_limit=delivery_limit)
