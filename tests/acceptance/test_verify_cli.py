@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from workqueue.broker import resolve
+
 QUICK = "acknowledgement.double-ack-is-refused"
 
 
@@ -72,6 +74,32 @@ def test_a_broker_that_is_not_restarted_by_its_command_is_unknown_not_broken(url
 
     assert run.returncode == 2, run.stdout + run.stderr
     assert "a connection from before is still open" in " ".join(run.stdout.split())
+
+
+def test_a_broker_that_goes_away_is_unknown_and_breaks_nothing(workqueue_broker, started, tmp_path):
+    report = tmp_path / "report.json"
+    with resolve(workqueue_broker.spec).start() as node:
+        options = ["--broker", node.url, "--chapter", "limits", "--chapter", "dispatch", "--json", str(report)]
+        run = started(
+            [sys.executable, "-P", "-m", "workqueue", "verify", *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        verdicts = 0
+        while verdicts < 4:
+            line = run.stderr.readline()
+            assert line, "it ended before its broker was killed"
+            verdicts += line.startswith("[")
+        node.kill()
+        shown, _ = run.communicate(timeout=240)
+
+    assert run.returncode == 2, shown
+    cells = json.loads(report.read_text())["cells"]
+    assert [cell["slug"] for cell in cells if cell["surprise"]] == []
+    lost = [cell for cell in cells if "the broker does not answer any more" in cell["reason"]]
+    assert {cell["verdict"] for cell in lost} == {"unknown"}
+    assert len(lost) > 10
 
 
 def refusing(url):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
+from workqueue.broker._probe import why_silent
 from workqueue.broker.progress import Progress, silent
 
 
@@ -109,6 +110,10 @@ class Broker(abc.ABC):
     def log_since(self, mark: int) -> str:
         """Return what it logged since `mark`, over restarts too."""
         raise NotImplementedError(f"the log of {self.spec} cannot be read from here")
+
+    def does_not_answer(self) -> str | None:
+        """Why it does not serve, as a handshake of our own tells, or None if it does."""
+        return why_silent(self.url)
 
     @abc.abstractmethod
     def close(self) -> None:

@@ -16,6 +16,7 @@ import pika.adapters.blocking_connection as blocking
 from pika.exceptions import AMQPError
 
 from workqueue.broker import Broker
+from workqueue.guarantee.doubt import doubted
 from workqueue.guarantee.evidence import Evidence
 from workqueue.guarantee.lying import behind, limited
 from workqueue.guarantee.proof import Caught
@@ -56,11 +57,12 @@ class Scene:
             with limited(self.stage.broker):
                 next(self._generator)
         except Exception as error:  # noqa: BLE001 - judged when its turn comes
-            self._error = error
+            self.fail(error)
 
     def fail(self, error: BaseException) -> None:
         """Let it end with this error, unless it has one of its own."""
-        self._error = self._error or error
+        # At its turn, the broker may be there again after another fall.
+        self._error = self._error or doubted(error, self.stage.broker)
 
     def conclude(self) -> None:
         """Run the rest of it, unless it failed before, and remove what it brought on."""

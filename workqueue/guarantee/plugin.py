@@ -133,13 +133,23 @@ def pytest_runtest_makereport(
         return report  # no broker, and nobody asked for one: nothing was tested, and there is no verdict
     known, in_call, spent = item.stash.get(_RAISED, (None, False, 0.0))
     if known is None and error is not None:
-        known, in_call = error, call.when == "call"
+        known, in_call = _doubted(item, error), call.when == "call"
     item.stash[_RAISED] = (known, in_call, spent + call.duration)
     if call.when == "call" or error is not None:
         (proving.apply if proving.is_proof(item) else _apply_verdict)(item, report, _cell(item))
     if call.when == "teardown":
         report.user_properties.append(_property(item))
     return report
+
+
+def _doubted(item: pytest.Function, error: BaseException) -> BaseException:
+    """What the error says, as far as it is the broker's: before anything is torn down."""
+    from workqueue.guarantee.doubt import doubted
+
+    broker = item.stash.get(BROKER, None)
+    if broker is None or _entry(item).across is not None:  # nothing was asked of it; or its scene did that in time
+        return error
+    return doubted(error, broker)
 
 
 def _property(item: pytest.Function) -> tuple[str, object]:
