@@ -1,10 +1,11 @@
-"""What is doubted: a spec that failed on a broker that is gone says nothing, whoever was in between."""
+"""What is doubted: a spec that failed on a broker that is gone, or for want of a permission, says nothing."""
 
 import contextlib
 import socket
 import threading
 
 import pytest
+from pika.exceptions import ChannelClosedByBroker
 
 from workqueue.broker import About, Broker, _probe
 from workqueue.guarantee.across import Scene
@@ -39,7 +40,7 @@ DEAD, ALIVE = Fake("Connection refused"), Fake()
 
 @pytest.mark.parametrize("error", [Broken("a task was lost"), AssertionError("assert 1 == 2"), Unknown("in vain")])
 def test_what_fails_on_a_broker_that_is_gone_is_unknown(error):
-    verdict, reason = judge(doubted(error, DEAD), in_call=True)
+    verdict, reason = judge(doubted(error, DEAD, Evidence()), in_call=True)
 
     assert verdict is Verdict.UNKNOWN
     assert reason.startswith("the broker does not answer any more: Connection refused. So nothing is known")
@@ -48,12 +49,50 @@ def test_what_fails_on_a_broker_that_is_gone_is_unknown(error):
 
 @pytest.mark.parametrize("error", [Broken("a task was lost"), Unknown("in vain"), KeyError("x")])
 def test_what_fails_on_a_broker_that_answers_is_what_it_is(error):
-    assert doubted(error, ALIVE) is error
+    assert doubted(error, ALIVE, Evidence()) is error
 
 
 @pytest.mark.parametrize("error", [NotApplicable("no such feature"), KeyboardInterrupt(), Doubted("once is enough")])
 def test_what_accuses_nobody_is_not_doubted(error):
-    assert doubted(error, DEAD) is error
+    assert doubted(error, DEAD, Evidence()) is error
+
+
+DENIED = [
+    "ACCESS_REFUSED - access to queue 'wq-1' in vhost '/' refused for user 'stage'",  # as 3.8 says it
+    "ACCESS_REFUSED - configure access to queue 'wq-1' in vhost '/' refused for user 'stage'",
+]
+
+
+@pytest.mark.parametrize("denied", DENIED)
+@pytest.mark.parametrize("told", [str, repr, lambda text: repr([repr(text)])])
+def test_a_missing_permission_breaks_nothing_and_is_named(denied, told):
+    evidence = Evidence()
+    evidence.note("client 1", f"its channel closed: {told(denied)}")
+
+    for error, seen in [
+        (Broken(f"a TTL: the broker refused: {told(denied)}"), Evidence()),
+        (ChannelClosedByBroker(403, denied), Evidence()),
+        (Broken("it comes: not within 20 s"), evidence),
+    ]:
+        verdict, reason = judge(doubted(error, ALIVE, seen), in_call=True)
+
+        assert verdict is Verdict.UNKNOWN
+        assert reason.startswith(f"a permission is missing, which CI.md has with all that are needed: {denied}. ")
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        "ACCESS_REFUSED - queue 'wq-1' in vhost '/' in exclusive use",
+        "ACCESS_REFUSED - queue name 'amq.wq-1' contains reserved prefix 'amq.*'",
+        "ACCESS_REFUSED - operation not permitted on the default exchange",
+        "PRECONDITION_FAILED - invalid arg 'x-expires'",
+    ],
+)
+def test_what_is_refused_to_every_user_is_the_brokers_doing(refusal):
+    error = Broken(f"it may: the broker refused: {refusal}")
+
+    assert doubted(error, ALIVE, Evidence()) is error
 
 
 def test_a_liar_does_not_answer_for_its_broker():

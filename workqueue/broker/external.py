@@ -14,6 +14,9 @@ from workqueue.broker.progress import Progress, silent
 from workqueue.errors import InvalidURL
 from workqueue.warden._amqp import AmqpError
 
+# A refused login is a 403, too, and names nothing that access is refused to.
+_MISSING_PERMISSION = "refused for user"
+
 _ANSWER = 5.0  # seconds that it may take for each answer
 _RESTART = 300.0  # seconds for the restart command
 _READY = 120.0  # seconds after it until the broker must answer again
@@ -98,6 +101,11 @@ def _ask(url: str, shown: str) -> dict[str, Any]:
     try:
         return greet(url, _ANSWER)
     except AmqpError as error:
+        if error.code == 403 and _MISSING_PERMISSION in error.text:
+            raise Unavailable(
+                f"The broker {shown} lets the user {user!r} in, but does not permit what a verification needs "
+                f"({error}). Give that user the permissions that CI.md lists, by `rabbitmqctl set_permissions`."
+            ) from None
         if error.code == 403:
             reason = f"it refuses the user {user!r}: wrong name or password, or not allowed from this host"
         elif error.code == 530:

@@ -62,7 +62,7 @@ class Scene:
     def fail(self, error: BaseException) -> None:
         """Let it end with this error, unless it has one of its own."""
         # At its turn, the broker may be there again after another fall.
-        self._error = self._error or doubted(error, self.stage.broker)
+        self._error = self._error or doubted(error, self.stage.broker, self.stage.evidence)
 
     def conclude(self) -> None:
         """Run the rest of it, unless it failed before, and remove what it brought on."""

@@ -145,11 +145,12 @@ def pytest_runtest_makereport(
 def _doubted(item: pytest.Function, error: BaseException) -> BaseException:
     """What the error says, as far as it is the broker's: before anything is torn down."""
     from workqueue.guarantee.doubt import doubted
+    from workqueue.guarantee.evidence import Evidence
 
     broker = item.stash.get(BROKER, None)
     if broker is None or _entry(item).across is not None:  # nothing was asked of it; or its scene did that in time
         return error
-    return doubted(error, broker)
+    return doubted(error, broker, item.stash.get(EVIDENCE, Evidence()))
 
 
 def _property(item: pytest.Function) -> tuple[str, object]:
