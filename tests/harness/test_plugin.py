@@ -212,6 +212,50 @@ def test_a_password_is_never_shown(specs):
     result.stdout.fnmatch_lines(["workqueue: broker amqp://user:[*][*][*]@127.0.0.1:1/*"])
 
 
+FAILS = """
+def test_fails(workqueue_broker, workqueue_queue_type):
+    url = workqueue_broker.url
+    assert url.endswith("nowhere")
+"""
+STYLES = [
+    ["--tb=long"],
+    ["--tb=long", "--showlocals"],
+    ["--full-trace", "--showlocals", "--setup-show"],
+    ["--tb=native"],
+]
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("broker", ["amqp://user:secret@127.0.0.1:1/", "amqp:/user:secret@127.0.0.1"])
+def test_a_password_is_in_no_traceback_of_a_broker_that_cannot_be_had(pytester, style, broker):
+    pytester.makepyfile(FAILS)
+    result = pytester.runpytest_subprocess(f"--broker={broker}", "-v", "-rA", *style)
+
+    result.assert_outcomes(errors=2)
+    assert "secret" not in result.stdout.str() + result.stderr.str()
+
+
+def test_no_broker_is_told_in_a_line_and_not_in_a_traceback(pytester):
+    pytester.makepyfile(FAILS)
+    result = pytester.runpytest_subprocess("--broker=amqp://user:secret@127.0.0.1:1/", "--queue-type=classic")
+
+    lines = result.stdout.str().splitlines()
+    begin = next(number for number, line in enumerate(lines) if "ERROR at setup of" in line)
+    assert lines[begin + 1].startswith("no broker: The broker amqp://user:***@127.0.0.1:1/ cannot be reached")
+    assert "short test summary" in lines[begin + 2]
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_password_is_in_no_traceback_of_a_test_that_uses_the_broker(specs, style):
+    specs.makepyfile(FAILS)
+    conftest = specs.path / "conftest.py"
+    conftest.write_text(conftest.read_text().replace('"amqp://nobody@127.0.0.1:1/"', "spec"))
+    result = specs.runpytest_subprocess("--broker=amqp://user:secret@127.0.0.1:1/", "-v", "-rA", *style)
+
+    result.assert_outcomes(failed=2)
+    assert "secret" not in result.stdout.str() + result.stderr.str()
+
+
 def test_verdicts_travel_from_xdist_workers(specs):
     result, cells = run(specs, "-n2", "--guarantee=ends.holds", "--guarantee=ends.as-expected")
 

@@ -10,6 +10,7 @@ from workqueue._url import check_url, safe_url
 from workqueue.broker._probe import NotReady, greet, wait_until_ready
 from workqueue.broker.errors import BrokerError, SpecError, StartFailed, Unavailable
 from workqueue.broker.handle import DEFAULT_CONFIG, About, Broker, Capability, NodeConfig, Source
+from workqueue.broker.hidden import HiddenURL
 from workqueue.broker.progress import Progress, silent
 from workqueue.errors import InvalidURL
 from workqueue.warden._amqp import AmqpError
@@ -26,7 +27,7 @@ class ExternalSource(Source):
     """A broker that runs already."""
 
     def __init__(self, url: str, restart_command: Sequence[str] | None) -> None:
-        self._url = url
+        self._url = HiddenURL(url)
         self._restart_command = restart_command
         self.spec = safe_url(url)
 
@@ -96,8 +97,7 @@ class ExternalBroker(Broker):
 
 
 def _ask(url: str, shown: str) -> dict[str, Any]:
-    parts = urlsplit(url)
-    user = parts.username or "guest"
+    user = urlsplit(url).username or "guest"
     try:
         return greet(url, _ANSWER)
     except AmqpError as error:

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from workqueue.broker._probe import why_silent
+from workqueue.broker.hidden import HiddenURL
 from workqueue.broker.progress import Progress, silent
 
 
@@ -72,12 +73,20 @@ class Broker(abc.ABC):
 
     spec: str
     """Where it came from, without a password."""
-    url: str
-    """AMQP URL with credentials; never print it."""
     safe_url: str
     """The URL with its password hidden."""
     about: About
     capabilities: frozenset[Capability]
+    _url: HiddenURL
+
+    @property
+    def url(self) -> str:
+        """AMQP URL with credentials; never print it."""
+        return self._url
+
+    @url.setter
+    def url(self, url: str) -> None:
+        self._url = HiddenURL(url)
 
     def stop(self) -> None:
         """Stop it gracefully; returns when it is gone."""

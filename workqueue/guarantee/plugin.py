@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from workqueue._url import safe_url
+from workqueue.broker.hidden import shown
 from workqueue.guarantee import hooks, proving, settings
 from workqueue.guarantee.fixtures import (
     BROKER,
@@ -71,12 +71,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str:
     told = settings.Settings.of(config)
-    shown = ", ".join(_without_password(spec) for spec in told.brokers)
-    return f"workqueue: broker {shown}; queue types {', '.join(told.queue_types)}"
-
-
-def _without_password(spec: str) -> str:
-    return safe_url(spec) if "://" in spec else spec
+    brokers = ", ".join(map(shown, told.brokers))
+    return f"workqueue: broker {brokers}; queue types {', '.join(told.queue_types)}"
 
 
 def _entry(item: pytest.Item) -> Any:
@@ -86,7 +82,7 @@ def _entry(item: pytest.Item) -> Any:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     told = settings.Settings.of(metafunc.config)
     if "workqueue_broker" in metafunc.fixturenames:
-        ids = [_without_password(spec) for spec in told.brokers]
+        ids = list(map(shown, told.brokers))
         metafunc.parametrize("workqueue_broker", told.brokers, indirect=True, scope="session", ids=ids)
     if "workqueue_queue_type" in metafunc.fixturenames:
         entry = getattr(metafunc.function, "workqueue_guarantee", None)
@@ -168,7 +164,7 @@ def _cell(item: pytest.Function) -> dict[str, Any]:
     verdict, reason = judge(error, in_call=in_call)
     broker = item.stash.get(BROKER, None)
     params = {name: str(value) for name, value in item.callspec.params.items()}
-    spec = _without_password(params["workqueue_broker"]) if broker is None else broker.spec
+    spec = shown(params["workqueue_broker"]) if broker is None else broker.spec
     return cell(
         _entry(item),
         params["workqueue_queue_type"],
