@@ -80,6 +80,29 @@ def test_a_missing_permission_breaks_nothing_and_is_named(denied, told):
         assert reason.startswith(f"a permission is missing, which CI.md has with all that are needed: {denied}. ")
 
 
+def test_a_permission_that_nobody_heard_of_is_asked_for(monkeypatch):
+    def deny(*_):
+        raise ChannelClosedByBroker(403, DENIED[1])
+
+    theirs = Fake()
+    theirs.about = About("fake", "external", "RabbitMQ", "4.0.5", "27")
+    monkeypatch.setattr("pika.BlockingConnection", deny)
+
+    assert DENIED[1] in str(doubted(Broken("it comes: not within 20 s"), theirs, Evidence()))
+    assert isinstance(doubted(Broken("it comes: not within 20 s"), ALIVE, Evidence()), Broken)  # a user of ours
+
+
+def test_what_else_becomes_of_that_question_proves_nothing(monkeypatch):
+    def fail(*_):
+        raise ChannelClosedByBroker(406, "PRECONDITION_FAILED")
+
+    theirs, error = Fake(), Broken("it comes: not within 20 s")
+    theirs.about = About("fake", "external", "RabbitMQ", "4.0.5", "27")
+    monkeypatch.setattr("pika.BlockingConnection", fail)
+
+    assert doubted(error, theirs, Evidence()) is error
+
+
 @pytest.mark.parametrize(
     "refusal",
     [

@@ -5,9 +5,14 @@ what it then says of the guarantee would accuse the broker of something that it 
 lacks a permission sees the same: a channel that is closed, and nothing that comes.
 """
 
+import contextlib
 import re
+import secrets
+
+import pika
 
 from workqueue.broker import Broker
+from workqueue.guarantee.deadline import answered_in_time
 from workqueue.guarantee.evidence import Evidence
 from workqueue.guarantee.verdict import NotApplicable, Unknown, judge
 
@@ -34,7 +39,7 @@ def doubted(error: BaseException, broker: Broker, evidence: Evidence) -> BaseExc
     _, said = judge(error, in_call=True)
     if (silent := broker.does_not_answer()) is not None:
         why = f"the broker does not answer any more: {silent}"
-    elif (denied := _denied(said, *(note.what for note in evidence.notes))) is not None:
+    elif (denied := _denied(said, *(note.what for note in evidence.notes)) or _denied_now(broker)) is not None:
         why = f"a permission is missing, which CI.md has with all that are needed: {denied}"
     else:
         return error
@@ -47,3 +52,21 @@ def _denied(*told: str) -> str | None:
     """What the broker said when it refused a permission."""
     found = next(filter(None, map(_DENIED.search, told)), None)
     return None if found is None else found[0].replace("\\'", "'")
+
+
+def _denied_now(broker: Broker) -> str | None:
+    """The same of what every spec does: a spec whose answers are lost, or are another program's, does not hear it."""
+    if broker.about.provider != "external":
+        return None  # the user is ours, and may do everything
+    name = f"wq-{secrets.token_hex(6)}"
+    try:
+        with answered_in_time(broker.url):
+            parameters = pika.URLParameters(broker.url)
+            with contextlib.closing(pika.BlockingConnection(parameters)) as connection:
+                channel = connection.channel()
+                channel.queue_declare(name, exclusive=True)  # goes with the connection
+                channel.basic_publish("", name, b"")
+                channel.basic_get(name, auto_ack=True)
+    except Exception as error:  # noqa: BLE001 - whatever it is, only that one answer says something
+        return _denied(str(error))
+    return None
