@@ -155,6 +155,23 @@ def test_a_spec_that_shares_a_fall_is_doubted_when_it_ends_and_not_at_its_turn()
         before.finish()
 
 
+def test_a_fall_that_failed_is_the_reason_of_all_its_specs_and_nobody_is_asked_again(monkeypatch):
+    def waits():
+        yield
+
+    def ask(self):
+        raise AssertionError("it may take ten seconds, for each of them")
+
+    monkeypatch.setattr(Fake, "does_not_answer", ask)
+    waiting = scene(Fake(), waits)
+    waiting.prepare()
+    waiting.fail(Unknown("the broker did not come through the kill"))
+    waiting.conclude()
+
+    with pytest.raises(Unknown, match="did not come through"):
+        waiting.finish()
+
+
 @pytest.mark.parametrize(
     ("code", "text", "serves"),
     [

@@ -57,12 +57,11 @@ class Scene:
             with limited(self.stage.broker):
                 next(self._generator)
         except Exception as error:  # noqa: BLE001 - judged when its turn comes
-            self.fail(error)
+            self._keep(error)
 
     def fail(self, error: BaseException) -> None:
         """Let it end with this error, unless it has one of its own."""
-        # At its turn, the broker may be there again after another fall.
-        self._error = self._error or doubted(error, self.stage.broker, self.stage.evidence)
+        self._error = self._error or error
 
     def conclude(self) -> None:
         """Run the rest of it, unless it failed before, and remove what it brought on."""
@@ -71,12 +70,17 @@ class Scene:
                 with limited(self.stage.broker):
                     step()
             except Exception as error:  # noqa: BLE001 - judged when its turn comes
-                self.fail(error)
+                self._keep(error)
 
     def finish(self) -> None:
         """Tell how it ended: raise what it raised."""
         if self._error is not None:
             raise self._error
+
+    def _keep(self, error: Exception) -> None:
+        # It is doubted now: at its turn, the broker may be there again after another fall.
+        if self._error is None:
+            self._error = doubted(error, self.stage.broker, self.stage.evidence)
 
     def _run_the_rest(self) -> None:
         if self._error is not None:
