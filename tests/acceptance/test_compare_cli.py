@@ -1,13 +1,21 @@
 """`workqueue compare` and `workqueue guarantees` as a person runs them; no broker is needed."""
 
+import itertools
 import json
 import os
+import re
 import resource
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from workqueue.guarantee import catalogue
+from workqueue.report import measured
+
+ROOT = Path(__file__).parents[2]
 SLUG = "durability.queue-survives-kill"
 
 
@@ -16,25 +24,31 @@ def workqueue(*arguments, **options):
     return subprocess.run(argv, **{"capture_output": True, "text": True, "check": False, **options})
 
 
+def cell(broker, verdict, *, slug=SLUG, kind="guarantee", queue_type="classic"):
+    """A cell of a report; what is broken is a surprise."""
+    return {
+        "slug": slug,
+        "chapter": slug.partition(".")[0],
+        "kind": kind,
+        "text": "It survives.",
+        "broker": broker,
+        "queue_type": queue_type,
+        "verdict": verdict,
+        "expected": "holds",
+        "because": "",
+        "surprise": verdict == "broken",
+        "reason": "",
+        "trials": 1,
+    }
+
+
 def report(path, *verdicts, brokers=("debian:bookworm",)):
-    """Write a report with a cell for each broker and verdict; what is broken is a surprise."""
-    cells = [
-        {
-            "slug": SLUG,
-            "chapter": "durability",
-            "kind": "guarantee",
-            "text": "It survives.",
-            "broker": broker,
-            "queue_type": "classic",
-            "verdict": verdict,
-            "expected": "holds",
-            "because": "",
-            "surprise": verdict == "broken",
-            "reason": "",
-            "trials": 1,
-        }
-        for broker, verdict in zip(brokers, verdicts, strict=True)
-    ]
+    """Write a report with a cell for each broker and verdict."""
+    return write(path, [cell(broker, verdict) for broker, verdict in zip(brokers, verdicts, strict=True)])
+
+
+def write(path, cells):
+    brokers = dict.fromkeys(cell["broker"] for cell in cells)
     path.write_text(
         json.dumps(
             {
@@ -210,3 +224,29 @@ def test_a_whole_report_is_digested_and_a_cut_one_is_not(before):
 
     before.write_text("{}")
     assert workqueue("guarantees", "--measured", before).returncode == 2
+
+
+def options(command, name):
+    return [value for option, value in itertools.pairwise(command) if option == name]
+
+
+def test_the_upgrade_that_the_documentation_shows_passes_with_what_it_allows(tmp_path, monkeypatch):
+    page = (ROOT / "CI.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    [(verify, compare)] = re.findall(r"^(workqueue verify .*)\n(workqueue compare .* --allow .*)$", page, re.MULTILINE)
+    verified, command = shlex.split(verify), shlex.split(compare)
+    chapters, brokers = options(verified, "--chapter"), options(verified, "--broker")
+    [queue_type], kept = options(verified, "--queue-type"), measured.load()
+    cells = [
+        cell(broker, kept.of(entry.slug, queue_type)[broker], slug=entry.slug, kind=entry.kind, queue_type=queue_type)
+        for entry in catalogue.load().values()
+        if entry.chapter in chapters and queue_type in entry.queue_types
+        for broker in brokers
+    ]
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / options(verified, "--json")[0], cells)
+
+    run = workqueue(*command[1:])
+
+    # Neither is anything else lost, nor is an --allow stale.
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert " 5 lost" in run.stdout

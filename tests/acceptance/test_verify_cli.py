@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -12,6 +14,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from workqueue.broker import resolve
+
+ROOT = Path(__file__).parents[2]
 QUICK = "acknowledgement.double-ack-is-refused"
 
 
@@ -143,6 +148,76 @@ def test_a_pipe_gets_one_report(url):
     assert document["footer"]["complete"] is True
 
 
+def test_a_broker_that_goes_away_is_unknown_and_breaks_nothing(workqueue_broker, started, tmp_path):
+    report = tmp_path / "report.json"
+    with resolve(workqueue_broker.spec).start() as node:
+        options = ["--broker", node.url, "--chapter", "limits", "--chapter", "dispatch", "--json", str(report)]
+        run = started(
+            [sys.executable, "-P", "-m", "workqueue", "verify", *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        verdicts = 0
+        while verdicts < 4:
+            line = run.stderr.readline()
+            assert line, "it ended before its broker was killed"
+            verdicts += line.startswith("[")
+        node.kill()
+        shown, _ = run.communicate(timeout=240)
+
+    assert run.returncode == 2, shown
+    cells = json.loads(report.read_text())["cells"]
+    assert [cell["slug"] for cell in cells if cell["surprise"]] == []
+    lost = [cell for cell in cells if "the broker does not answer any more" in cell["reason"]]
+    assert {cell["verdict"] for cell in lost} == {"unknown"}
+    assert len(lost) > 10
+
+
+@pytest.fixture
+def permitted(url, workqueue_broker):
+    """Makes a user with these permissions; returns its URL."""
+    workqueue_broker.ctl("add_user", "stage", "secret")
+
+    def permit(configure, write, read):
+        workqueue_broker.ctl("set_permissions", "stage", configure, write, read)
+        return f"amqp://stage:secret@{url.rpartition('@')[2]}"
+
+    yield permit
+    workqueue_broker.ctl("delete_user", "stage")
+
+
+def test_a_permission_that_is_missing_breaks_no_guarantee(permitted, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKQUEUE_PATIENCE", "2")  # most of what the specs wait for does not come
+    report = tmp_path / "report.json"
+    theirs = permitted(".*", "^(?!amq.default).*", ".*")
+    # The second is about a program that is told of the refusal, and does not tell the spec.
+    chosen = ["--chapter", "confirms", "--only", "core.close-waits-for-confirms", "--queue-type", "classic"]
+
+    run = verify("--broker", theirs, *chosen, "--json", str(report))
+
+    assert run.returncode == 2, run.stdout + run.stderr
+    cells = json.loads(report.read_text())["cells"]
+    assert [cell["slug"] for cell in cells if cell["surprise"]] == []
+    missing = [cell for cell in cells if cell["reason"].startswith("a permission is missing")]
+    assert len(missing) > 5
+    for cell in missing:
+        assert cell["verdict"] == "unknown"
+        assert "access to exchange 'amq.default' in vhost '/' refused for user 'stage'" in cell["reason"]
+
+
+def test_the_permissions_that_the_documentation_names_are_enough(permitted):
+    [command] = re.findall(r"^rabbitmqctl set_permissions .*$", (ROOT / "CI.md").read_text(), re.MULTILINE)
+    permissions = shlex.split(command)[-3:]
+    # What needs more than queues of the project's own: names of the broker's, exchanges, dead letters.
+    chapters = ["queues", "dead-lettering", "confirms"]
+
+    options = [option for chapter in chapters for option in ("--chapter", chapter)]
+    run = verify("--broker", permitted(*permissions), *options)
+
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
 def refusing(url):
     parts = urlsplit(url)
     return parts._replace(netloc=f"nobody:wrong-secret@{parts.hostname}:{parts.port}").geturl()
@@ -222,8 +297,7 @@ def test_a_server_that_will_not_start_is_told_with_its_last_words(dead_server, y
 
 def test_the_wheel_needs_no_checkout(url, tmp_path):
     """What an operator does: install it, verify a broker."""
-    root = Path(__file__).parents[2]
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(root)]
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
     subprocess.run(build, check=True, capture_output=True)
     [wheel] = tmp_path.glob("*.whl")
     venv = tmp_path / "venv"

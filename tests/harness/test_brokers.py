@@ -218,6 +218,17 @@ class TestExternal:
             resolve(url).prepare()
         assert "not-" not in str(caught.value)
 
+    def test_a_user_without_permissions_is_not_told_that_the_login_is_wrong(self, node: Broker) -> None:
+        node.ctl("add_user", "guest-of-ours", "secret")
+        url = f"amqp://guest-of-ours:secret@{node.url.rpartition('@')[2]}"
+        node.ctl("set_permissions", "guest-of-ours", "^wq-", ".*", ".*")
+        with pytest.raises(errors.Unavailable, match="lets the user 'guest-of-ours' in, but does not permit") as caught:
+            resolve(url).prepare()
+        assert "access to queue 'amq.gen-" in str(caught.value)
+        assert "rabbitmqctl set_permissions" in str(caught.value)
+        assert "password" not in str(caught.value)
+        assert "secret" not in str(caught.value)
+
     def test_no_such_virtual_host(self, node: Broker) -> None:
         with pytest.raises(errors.Unavailable, match="virtual host"):
             resolve(node.url.replace("%2F", "nowhere")).prepare()

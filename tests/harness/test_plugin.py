@@ -17,6 +17,8 @@ class Fake(Broker):
         self.spec = self.safe_url = spec.replace("secret", "***")
         self.url = "amqp://nobody@127.0.0.1:1/"
         self.about = About(spec, "fake", "RabbitMQ", "4.0.5", "27")
+    def does_not_answer(self):
+        return "Connection refused" if "dead" in self.spec else None
     def close(self):
         pass
 
@@ -89,11 +91,11 @@ def specs(pytester, monkeypatch):
     return pytester
 
 
-def run(specs, *options):
+def run(specs, *options, broker="fake"):
     """Run the specs in a process of their own; returns pytest's result and the cells by slug and queue type."""
     events = specs.path / "events"
     result = specs.runpytest_subprocess(
-        "-p", "no:cacheprovider", f"--guarantee-events={events}", "--broker=fake", *options
+        "-p", "no:cacheprovider", f"--guarantee-events={events}", f"--broker={broker}", *options
     )
     written = [json.loads(line) for line in events.read_text().splitlines()]
     cells = [event["cell"] for event in written if event["event"] == "cell"]
@@ -116,6 +118,19 @@ def test_each_way_to_end_has_its_verdict(specs):
     }
     # Twice each, but for those of one queue type; what is as expected passes.
     result.stdout.fnmatch_lines(["*5 failed, 3 passed, 4 skipped, 1 broken as expected*"])
+
+
+def test_a_broker_that_is_gone_has_broken_nothing(specs):
+    result, cells = run(specs, broker="dead")
+
+    ends = {slug: (cell["verdict"], cell["surprise"]) for (slug, _), cell in cells.items()}
+    assert ends["ends.broken"] == ends["ends.as-expected"] == ends["ends.unknown"] == ("unknown", False)
+    assert ends["ends.not-applicable"] == ("not-applicable", False)
+    assert cells["ends.broken", "quorum"]["reason"] == (
+        "the broker does not answer any more: Connection refused. So nothing is known; "
+        "the spec ended with: a task was lost"
+    )
+    result.stdout.fnmatch_lines(["verdict  unknown, expected holds"])
 
 
 def test_a_cell_carries_evidence_and_story(specs):
@@ -235,6 +250,50 @@ def test_a_password_is_never_shown(specs):
 
     assert "secret" not in result.stdout.str() + result.stderr.str()
     result.stdout.fnmatch_lines(["workqueue: broker amqp://user:[*][*][*]@127.0.0.1:1/*"])
+
+
+FAILS = """
+def test_fails(workqueue_broker, workqueue_queue_type):
+    url = workqueue_broker.url
+    assert url.endswith("nowhere")
+"""
+STYLES = [
+    ["--tb=long"],
+    ["--tb=long", "--showlocals"],
+    ["--full-trace", "--showlocals", "--setup-show"],
+    ["--tb=native"],
+]
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("broker", ["amqp://user:secret@127.0.0.1:1/", "amqp:/user:secret@127.0.0.1"])
+def test_a_password_is_in_no_traceback_of_a_broker_that_cannot_be_had(pytester, style, broker):
+    pytester.makepyfile(FAILS)
+    result = pytester.runpytest_subprocess(f"--broker={broker}", "-v", "-rA", *style)
+
+    result.assert_outcomes(errors=2)
+    assert "secret" not in result.stdout.str() + result.stderr.str()
+
+
+def test_no_broker_is_told_in_a_line_and_not_in_a_traceback(pytester):
+    pytester.makepyfile(FAILS)
+    result = pytester.runpytest_subprocess("--broker=amqp://user:secret@127.0.0.1:1/", "--queue-type=classic")
+
+    lines = result.stdout.str().splitlines()
+    begin = next(number for number, line in enumerate(lines) if "ERROR at setup of" in line)
+    assert lines[begin + 1].startswith("no broker: The broker amqp://user:***@127.0.0.1:1/ cannot be reached")
+    assert "short test summary" in lines[begin + 2]
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_password_is_in_no_traceback_of_a_test_that_uses_the_broker(specs, style):
+    specs.makepyfile(FAILS)
+    conftest = specs.path / "conftest.py"
+    conftest.write_text(conftest.read_text().replace('"amqp://nobody@127.0.0.1:1/"', "spec"))
+    result = specs.runpytest_subprocess("--broker=amqp://user:secret@127.0.0.1:1/", "-v", "-rA", *style)
+
+    result.assert_outcomes(failed=2)
+    assert "secret" not in result.stdout.str() + result.stderr.str()
 
 
 def test_verdicts_travel_from_xdist_workers(specs):

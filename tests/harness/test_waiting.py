@@ -1,7 +1,16 @@
 """Waiting: a missed promise is broken, a missed barrier is unknown."""
 
 import pytest
-from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker
+from pika.exceptions import (
+    AMQPConnectionError,
+    ChannelClosedByBroker,
+    ConnectionClosedByBroker,
+    NackError,
+    ProbableAccessDeniedError,
+    ProbableAuthenticationError,
+    StreamLostError,
+    UnroutableError,
+)
 
 from workqueue.guarantee.verdict import Broken, Unknown
 from workqueue.guarantee.waiting import barrier, claim, disconnected, promised, refused, watch
@@ -34,6 +43,36 @@ def test_watching_ends_when_it_happens_and_when_time_is_up():
 def test_what_was_promised_and_is_refused_is_broken():
     with pytest.raises(Broken, match=r"a TTL: the broker refused.*invalid arg"), promised("a TTL"):
         raise ChannelClosedByBroker(406, "invalid arg 'x-message-ttl'")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ConnectionClosedByBroker(541, "INTERNAL_ERROR - this feature is deprecated"),
+        ProbableAccessDeniedError("cut off when it had asked for small frames"),
+        NackError([]),
+        UnroutableError([]),
+    ],
+)
+def test_every_answer_of_a_broker_that_will_not_is_a_refusal(answer):
+    with pytest.raises(Broken, match="a TTL: the broker refused"), promised("a TTL"):
+        raise answer
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        AMQPConnectionError("Connection refused"),
+        StreamLostError("Connection reset by peer"),
+        ProbableAuthenticationError("(403) 'ACCESS_REFUSED - Login was refused'"),
+        ConnectionClosedByBroker(320, "CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'"),
+    ],
+)
+def test_that_there_is_no_connection_is_no_refusal(end):
+    with pytest.raises(type(end)), promised("a TTL"):
+        raise end
+    with pytest.raises(type(end)), disconnected("transient queues", 541, "deprecated"):
+        raise end
 
 
 def test_a_refusal_that_was_promised_is_fine():

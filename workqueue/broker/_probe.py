@@ -8,6 +8,11 @@ from workqueue.warden._amqp import AmqpError, Connection
 
 _BETWEEN = 0.03  # seconds between two attempts
 _ATTEMPT = 5.0  # seconds that one attempt may wait for an answer
+_SIGN_OF_LIFE = 10.0  # seconds that a broker may take to show that it is alive: it may have much to do
+
+# Reply codes of what does not serve: something that is no broker, one that is stopped, one that fails by itself. All
+# others, such as 403 and 530, are answers of one that serves, if not us.
+_NOT_SERVING = {0, 320, 541}
 
 
 class NotReady(Exception):  # noqa: N818 - what happened
@@ -22,6 +27,19 @@ def greet(url: str, timeout: float = _ATTEMPT) -> dict[str, Any]:
     with Connection(url, timeout) as connection:
         connection.declare_exclusive()
         return connection.server
+
+
+def why_silent(url: str) -> str | None:
+    """Why no broker serves there, or None if one does; one that serves and refuses us does."""
+    try:
+        greet(url, _SIGN_OF_LIFE)
+    except TimeoutError:
+        return f"it says nothing for {_SIGN_OF_LIFE:g} s"
+    except OSError as error:
+        return error.strerror or str(error)
+    except AmqpError as error:
+        return str(error) if error.code in _NOT_SERVING else None
+    return None
 
 
 def wait_until_ready(url: str, timeout: float, ended: Callable[[], str | None]) -> dict[str, Any]:

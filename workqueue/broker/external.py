@@ -10,9 +10,13 @@ from workqueue._url import check_url, safe_url
 from workqueue.broker._probe import NotReady, greet, wait_until_ready
 from workqueue.broker.errors import BrokerError, SpecError, StartFailed, Unavailable
 from workqueue.broker.handle import DEFAULT_CONFIG, About, Broker, Capability, NodeConfig, Source
+from workqueue.broker.hidden import HiddenURL
 from workqueue.broker.progress import Progress, silent
 from workqueue.errors import InvalidURL
 from workqueue.warden._amqp import AmqpError
+
+# A refused login is a 403, too, and names nothing that access is refused to.
+_MISSING_PERMISSION = "refused for user"
 
 _ANSWER = 5.0  # seconds that it may take for each answer
 _RESTART = 300.0  # seconds for the restart command
@@ -23,7 +27,7 @@ class ExternalSource(Source):
     """A broker that runs already."""
 
     def __init__(self, url: str, restart_command: Sequence[str] | None) -> None:
-        self._url = url
+        self._url = HiddenURL(url)
         self._restart_command = restart_command
         self.spec = safe_url(url)
 
@@ -93,11 +97,15 @@ class ExternalBroker(Broker):
 
 
 def _ask(url: str, shown: str) -> dict[str, Any]:
-    parts = urlsplit(url)
-    user = parts.username or "guest"
+    user = urlsplit(url).username or "guest"
     try:
         return greet(url, _ANSWER)
     except AmqpError as error:
+        if error.code == 403 and _MISSING_PERMISSION in error.text:
+            raise Unavailable(
+                f"The broker {shown} lets the user {user!r} in, but does not permit what a verification needs "
+                f"({error}). Give that user the permissions that CI.md lists, by `rabbitmqctl set_permissions`."
+            ) from None
         if error.code == 403:
             reason = f"it refuses the user {user!r}: wrong name or password, or not allowed from this host"
         elif error.code == 530:

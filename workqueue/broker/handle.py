@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
+from workqueue.broker._probe import why_silent
+from workqueue.broker.hidden import HiddenURL
 from workqueue.broker.progress import Progress, silent
 
 
@@ -71,12 +73,20 @@ class Broker(abc.ABC):
 
     spec: str
     """Where it came from, without a password."""
-    url: str
-    """AMQP URL with credentials; never print it."""
     safe_url: str
     """The URL with its password hidden."""
     about: About
     capabilities: frozenset[Capability]
+    _url: HiddenURL
+
+    @property
+    def url(self) -> str:
+        """AMQP URL with credentials; never print it."""
+        return self._url
+
+    @url.setter
+    def url(self, url: str) -> None:
+        self._url = HiddenURL(url)
 
     def stop(self) -> None:
         """Stop it gracefully; returns when it is gone."""
@@ -113,6 +123,10 @@ class Broker(abc.ABC):
     def log_since(self, mark: int) -> str:
         """Return what it logged since `mark`, over restarts too."""
         raise NotImplementedError(f"the log of {self.spec} cannot be read from here")
+
+    def does_not_answer(self) -> str | None:
+        """Why it does not serve, as a handshake of our own tells, or None if it does."""
+        return why_silent(self.url)
 
     @abc.abstractmethod
     def close(self) -> None:

@@ -16,7 +16,11 @@ import pika.adapters.blocking_connection as blocking
 from pika.exceptions import AMQPError
 
 from workqueue.broker import Broker
+<<<<<<< HEAD
 from workqueue.broker.errors import BrokerError
+=======
+from workqueue.guarantee.doubt import doubted
+>>>>>>> cb613fd5256ae2e8cc5db938a6c32a027fc23a74
 from workqueue.guarantee.evidence import Evidence
 from workqueue.guarantee.lying import behind, limited
 from workqueue.guarantee.proof import Caught
@@ -57,7 +61,7 @@ class Scene:
             with limited(self.stage.broker):
                 next(self._generator)
         except Exception as error:  # noqa: BLE001 - judged when its turn comes
-            self._error = error
+            self._keep(error)
 
     def fail(self, error: BaseException) -> None:
         """Let it end with this error, unless it has one of its own."""
@@ -70,12 +74,17 @@ class Scene:
                 with limited(self.stage.broker):
                     step()
             except Exception as error:  # noqa: BLE001 - judged when its turn comes
-                self.fail(error)
+                self._keep(error)
 
     def finish(self) -> None:
         """Tell how it ended: raise what it raised."""
         if self._error is not None:
             raise self._error
+
+    def _keep(self, error: Exception) -> None:
+        # It is doubted now: at its turn, the broker may be there again after another fall.
+        if self._error is None:
+            self._error = doubted(error, self.stage.broker, self.stage.evidence)
 
     def _run_the_rest(self) -> None:
         if self._error is not None:

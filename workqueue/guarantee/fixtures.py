@@ -5,7 +5,7 @@ They are prefixed, so that they clash with nobody's. What they need is imported 
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -45,10 +45,11 @@ def workqueue_broker(request: pytest.FixtureRequest) -> Iterator["Broker"]:
         source.prepare()
         broker = source.start(config)
     except BrokerError as error:
-        request.config.hook.pytest_workqueue_no_broker(message=str(error))
-        if settings.broker_was_chosen or os.environ.get("CI"):
-            raise
-        pytest.skip(f"no broker: {error}")
+        problem = str(error)
+    else:
+        problem = ""
+    if problem:  # no longer inside of the handler, whose traceback would be shown, with what is in its frames
+        _do_without(request.config, problem, asked_for=settings.broker_was_chosen or bool(os.environ.get("CI")))
     with broker:
         observe(broker)
         if settings.behind is None:
@@ -56,6 +57,14 @@ def workqueue_broker(request: pytest.FixtureRequest) -> Iterator["Broker"]:
             return
         with LyingBroker(broker, settings.behind, spec=f"{broker.spec} behind {settings.behind}") as lying:
             yield lying
+
+
+def _do_without(config: pytest.Config, problem: str, *, asked_for: bool) -> NoReturn:
+    """Tell why there is no broker: an error, if somebody wanted one."""
+    config.hook.pytest_workqueue_no_broker(message=problem)
+    if asked_for:
+        pytest.fail(f"no broker: {problem}", pytrace=False)
+    pytest.skip(f"no broker: {problem}")
 
 
 @pytest.fixture

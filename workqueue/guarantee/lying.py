@@ -68,6 +68,10 @@ class LyingBroker(Broker):
         """The broker's own log."""
         return self._broker.log_since(mark)
 
+    def does_not_answer(self) -> str | None:
+        """Whether the broker itself serves: not what the liar makes of that."""
+        return self._broker.does_not_answer()
+
     def close(self) -> None:
         """Close the proxy; the broker is somebody else's."""
         self._proxy.close()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from workqueue._url import safe_url
+from workqueue.broker.hidden import shown
 from workqueue.guarantee import hooks, proving, settings
 from workqueue.guarantee.fixtures import (
     BROKER,
@@ -74,12 +74,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str:
     told = settings.Settings.of(config)
-    shown = ", ".join(_without_password(spec) for spec in told.brokers)
-    return f"workqueue: broker {shown}; queue types {', '.join(told.queue_types)}"
-
-
-def _without_password(spec: str) -> str:
-    return safe_url(spec) if "://" in spec else spec
+    brokers = ", ".join(map(shown, told.brokers))
+    return f"workqueue: broker {brokers}; queue types {', '.join(told.queue_types)}"
 
 
 def _entry(item: pytest.Item) -> Any:
@@ -89,7 +85,7 @@ def _entry(item: pytest.Item) -> Any:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     told = settings.Settings.of(metafunc.config)
     if "workqueue_broker" in metafunc.fixturenames:
-        ids = [_without_password(spec) for spec in told.brokers]
+        ids = list(map(shown, told.brokers))
         metafunc.parametrize("workqueue_broker", told.brokers, indirect=True, scope="session", ids=ids)
     if "workqueue_queue_type" in metafunc.fixturenames:
         entry = getattr(metafunc.function, "workqueue_guarantee", None)
@@ -150,13 +146,24 @@ def pytest_runtest_makereport(
         return report  # no broker, and nobody asked for one: nothing was tested, and there is no verdict
     known, in_call, spent = item.stash.get(_RAISED, (None, False, 0.0))
     if known is None and error is not None:
-        known, in_call = error, call.when == "call"
+        known, in_call = _doubted(item, error), call.when == "call"
     item.stash[_RAISED] = (known, in_call, spent + call.duration)
     if call.when == "call" or error is not None:
         (proving.apply if proving.is_proof(item) else _apply_verdict)(item, report, _cell(item))
     if call.when == "teardown":
         report.user_properties.append(_property(item))
     return report
+
+
+def _doubted(item: pytest.Function, error: BaseException) -> BaseException:
+    """What the error says, as far as it is the broker's: before anything is torn down."""
+    from workqueue.guarantee.doubt import doubted
+    from workqueue.guarantee.evidence import Evidence
+
+    broker = item.stash.get(BROKER, None)
+    if broker is None or _entry(item).across is not None:  # nothing was asked of it; or its scene did that in time
+        return error
+    return doubted(error, broker, item.stash.get(EVIDENCE, Evidence()))
 
 
 def _property(item: pytest.Function) -> tuple[str, object]:
@@ -174,7 +181,7 @@ def _cell(item: pytest.Function) -> dict[str, Any]:
     verdict, reason = judge(error, in_call=in_call)
     broker = item.stash.get(BROKER, None)
     params = {name: str(value) for name, value in item.callspec.params.items()}
-    spec = _without_password(params["workqueue_broker"]) if broker is None else broker.spec
+    spec = shown(params["workqueue_broker"]) if broker is None else broker.spec
     return cell(
         _entry(item),
         params["workqueue_queue_type"],

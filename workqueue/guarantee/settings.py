@@ -9,6 +9,8 @@ from typing import Self
 
 import pytest
 
+from workqueue.broker.hidden import hidden
+
 QUEUE_TYPES = ("classic", "quorum")
 
 
@@ -51,7 +53,7 @@ class Settings:
         if queue_type not in (*QUEUE_TYPES, "both"):
             raise pytest.UsageError(f"workqueue_queue_type is {queue_type!r}; it can be classic, quorum or both")
         return cls(
-            brokers=tuple(dict.fromkeys(chosen)) or ("auto",),
+            brokers=tuple(map(hidden, dict.fromkeys(chosen))) or ("auto",),
             broker_was_chosen=bool(chosen),
             queue_types=QUEUE_TYPES if queue_type == "both" else (queue_type,),
             chapters=frozenset(option.workqueue_chapter or config.getini("workqueue_chapter")),

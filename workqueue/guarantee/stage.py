@@ -16,6 +16,7 @@ import pika.adapters.blocking_connection as blocking
 from pika.exceptions import AMQPError, ChannelClosedByBroker, UnroutableError
 
 from workqueue.broker import Broker, Capability
+from workqueue.broker.hidden import HiddenURL
 from workqueue.guarantee.actor import Options
 from workqueue.guarantee.clients import Client
 from workqueue.guarantee.connections import Connection
@@ -262,7 +263,7 @@ class Stage:
         changed = {name: str(value) for name, value in query.items() if value is not None}
         kept = dict(urllib.parse.parse_qsl(parsed.query))
         parsed = parsed._replace(query=urllib.parse.urlencode(kept | changed))
-        return parsed.geturl()
+        return HiddenURL(parsed.geturl())
 
     def broker_went_down(self) -> None:
         """Forget the shared connection: the broker that it led to is gone."""

@@ -11,7 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from pika.exceptions import AMQPError, ChannelClosedByBroker, ConnectionClosedByBroker
+from pika.exceptions import (
+    ChannelClosedByBroker,
+    ConnectionClosedByBroker,
+    NackError,
+    ProbableAccessDeniedError,
+    UnroutableError,
+)
 
 from workqueue.guarantee.verdict import Broken, Unknown
 
@@ -27,6 +33,12 @@ HARNESS_PATIENCE = max(PATIENCE, 12.0)
 _POLL = 0.02
 
 _ClosedByBroker = ChannelClosedByBroker | ConnectionClosedByBroker
+
+#: The answers of a broker that will not. The third is pika's name for a client that was cut off, or told why, when the
+#: broker had heard what frames and which virtual host it wants.
+_REFUSALS = (ChannelClosedByBroker, ConnectionClosedByBroker, ProbableAccessDeniedError, NackError, UnroutableError)
+
+_CONNECTION_FORCED = 320  # reply code of a broker that is stopped, and of an operator who closes connections
 
 
 def _poll(condition: Callable[[], T], within: float) -> T:
@@ -75,11 +87,15 @@ def watch(seconds: float, condition: Callable[[], T]) -> T:
 def promised(promise: str) -> Iterator[None]:
     """What happens inside was promised to work: if the broker refuses it, the promise is broken.
 
+    That there is no connection, or no more, is no refusal: whatever else pika raises is no answer of the broker's.
+
     :raises Broken: with what the broker said.
     """
     try:
         yield
-    except AMQPError as error:
+    except _REFUSALS as error:
+        if _is_shutdown(error):
+            raise
         raise Broken(f"{promise}: the broker refused: {error!r}") from error
 
 
@@ -107,6 +123,10 @@ def disconnected(promise: str, code: int, saying: str) -> Iterator[None]:
         yield
 
 
+def _is_shutdown(error: Exception) -> bool:
+    return isinstance(error, ConnectionClosedByBroker) and error.reply_code == _CONNECTION_FORCED
+
+
 @contextlib.contextmanager
 def _closed(
     kind: type[_ClosedByBroker], other: type[_ClosedByBroker], promise: str, code: int, saying: str
@@ -114,6 +134,8 @@ def _closed(
     try:
         yield
     except kind as error:
+        if _is_shutdown(error):
+            raise
         if error.reply_code != code or saying not in error.reply_text:
             raise Broken(f"{promise}: refused, but with {error.reply_code} {error.reply_text!r}") from error
     except other as error:
