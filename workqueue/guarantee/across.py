@@ -16,11 +16,8 @@ import pika.adapters.blocking_connection as blocking
 from pika.exceptions import AMQPError
 
 from workqueue.broker import Broker
-<<<<<<< HEAD
 from workqueue.broker.errors import BrokerError
-=======
 from workqueue.guarantee.doubt import doubted
->>>>>>> cb613fd5256ae2e8cc5db938a6c32a027fc23a74
 from workqueue.guarantee.evidence import Evidence
 from workqueue.guarantee.lying import behind, limited
 from workqueue.guarantee.proof import Caught
