@@ -53,7 +53,7 @@ def command(
     \b
     Examples:
       workqueue compare before.json after.json
-      workqueue compare before.json after.json --allow acknowledgement.no-timeouts --markdown changes.md
+      workqueue compare before.json after.json --allow ack-timeout.late-ack-is-refused --markdown changes.md
       workqueue compare report.json --before-broker debian:bookworm --after-broker debian:forky --queue-type quorum
 
     \b
