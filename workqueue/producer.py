@@ -104,9 +104,9 @@ class Producer:
         A Queue is declared first, a name is not. Without a ``message_id`` it gets a unique one; one that is given must
         not be that of a message that is on its way, else this one is NotSent.
 
-        ``retry`` is how many more times to try, after some time, if there is no connection, the broker declines, or
-        nobody can tell. The message keeps its id, by which consumers can notice what this may cause: **if the outcome
-        was unknown, the message may end up in the queue more than once.**
+        ``retry`` is how many more times to try, after some time, if there is no connection, no such queue, the broker
+        declines, or nobody can tell. The message keeps its id, by which consumers can notice what this may cause: **if
+        the outcome was unknown, the message may end up in the queue more than once.**
 
         Raises Unroutable, Refused, Nacked, NotSent, OutcomeUnknown (the connection was lost, or ``confirm_timeout``
         has passed), and what ``declare`` raises.
