@@ -19,6 +19,8 @@ def explain_closed(reason: BaseException, url: str, *, opened: bool) -> errors.W
         return errors.ConnectionLost(f"the connection to {url} was lost: {said}")
     if "Timeout while setting up AMQP" in said:
         said = "something takes connections there, but does not speak AMQP in time"
+    if "WRONG_VERSION_NUMBER" in said or "RECORD_LAYER_FAILURE" in said:  # what OpenSSL says, and newer ones
+        said = "what listens there seems not to speak TLS; use amqp://, or the port for amqps://, as a rule 5671"
     # pika guesses a refusal from the stage at which the connection ended. Only the broker's own words tell
     # one, which is final, from a broker that went away during the handshake, which is not.
     if "ACCESS_REFUSED - Login" in said:

@@ -1,6 +1,7 @@
 """The file that a report is to go to, as an option of a command named it."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,30 +27,21 @@ class ReportFile:
 
         :raises click.UsageError: if not.
         """
-        if self._path is None:
-            return
-        try:
-            writing.check_writable(self._path)
-        except OSError as error:
-            raise click.UsageError(self._complaint(error)) from error
+        if self._path is not None:
+            with self._usage():
+                writing.check_writable(self._path)
 
     def discard(self) -> None:
         """Remove an earlier report, which must not pass for that of a run that comes to none."""
-        if self._path is None:
-            return
-        try:
-            writing.discard(self._path)
-        except OSError as error:
-            raise click.UsageError(self._complaint(error)) from error
+        if self._path is not None:
+            with self._usage():
+                writing.discard(self._path)
 
     def begin(self, content: Mapping[str, Any]) -> None:
         """Write what is to be there should the run be killed; what cannot be written over gets the last word alone."""
-        if self._path is None or not writing.can_be_replaced(self._path):
-            return
-        try:
-            writing.write_json(content, self._path)
-        except OSError as error:
-            raise click.UsageError(self._complaint(error)) from error
+        if self._path is not None and writing.can_be_replaced(self._path):
+            with self._usage():
+                writing.write_json(content, self._path)
 
     def write_json(self, content: Mapping[str, Any]) -> None:
         """Write it as JSON. If that fails, `settle` tells, so that what is shown on the terminal comes before."""
@@ -70,6 +62,13 @@ class ReportFile:
             return code
         click.echo(f"Error: {self._complaint(self._failure)}", err=True)
         return code or 2
+
+    @contextlib.contextmanager
+    def _usage(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise click.UsageError(self._complaint(error)) from error
 
     def _complaint(self, error: OSError) -> str:
         return f"{self._what} cannot be written to {self._path}: {error.strerror or error}."

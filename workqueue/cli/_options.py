@@ -16,10 +16,6 @@ URL_VARIABLES = ["WORKQUEUE_URL", "AMQP_URL", "RABBITMQ_URL", "CLOUDAMQP_URL"]
 """Where a broker's URL is looked for, in this order: ours, then what others have agreed on."""
 
 
-_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
-"""What OpenSSL, and what newer ones say when the answer to their first message is none of TLS."""
-
-
 def option(name: str, **settings: Any) -> Callable[[Command], Command]:
     """An option that can be set by the environment, too: --queue-type by WORKQUEUE_QUEUE_TYPE."""
     variable = "WORKQUEUE_" + name.removeprefix("--").replace("-", "_").upper()
@@ -148,19 +144,9 @@ def exit_code(error: WorkqueueError) -> int:
     return 3 if isinstance(error, InvalidURL | ConnectionFailed) else 1
 
 
-def hint(error: WorkqueueError) -> str | None:
-    """What whoever reads the error can do about it: what the error says, or what a command can add to it."""
-    if isinstance(error, ConnectionFailed) and any(sign in str(error) for sign in _NO_TLS):
-        return (
-            "What listens there seems not to speak TLS. Use amqp:// for it, or the port where the broker takes "
-            "amqps://: 5671, as a rule."
-        )
-    return error.hint
-
-
 def report(error: WorkqueueError) -> int:
     """Say on standard error what happened, why, and what to do; return the exit code."""
     click.echo(f"Error: {error}", err=True)
-    if (advice := hint(error)) is not None:
-        click.echo(f"Hint: {advice}", err=True)
+    if error.hint is not None:
+        click.echo(f"Hint: {error.hint}", err=True)
     return exit_code(error)

@@ -21,12 +21,8 @@ from workqueue.queue import Queue
 
 _SECONDS = 0.1  # between two updates on a terminal
 _SECONDS_ELSEWHERE = 5.0
-_GLANCE = (
-    0.1  # seconds after which a wait is begun anew: a signal that comes when it is just about to begin does not end it
-)
-_PATIENCE = (
-    10.0  # seconds that the broker has to answer for what was sent, once a signal has come; Kubernetes gives us 30
-)
+_GLANCE = 0.1  # seconds after which a wait is begun anew: a signal just before its beginning does not end it
+_PATIENCE = 10.0  # seconds that the broker has to answer for what was sent, after a signal; Kubernetes gives us 30
 _ONE = 1.0  # seconds in which signals count as one: timeout(1) sends two, to its child and to the group that it is in
 _CHUNK = 1 << 16  # bytes to read at a time
 

@@ -5,7 +5,6 @@ import threading
 import click
 
 from workqueue.cli._handler import say
-from workqueue.cli._options import hint
 from workqueue.events import Blocked, Connected, Disconnected, Event, Subscribed, TaskStarted
 
 
@@ -48,7 +47,7 @@ class Telling:
             return  # whoever runs the worker gets it as an exception
         self._trouble = True
         click.echo(f"Warning: {event.reason}; trying again in {event.retry_in:.1f} s.", err=True)
-        advice = hint(event.reason)
-        if advice is not None and advice not in self._hints:
-            self._hints.add(advice)
-            click.echo(f"Hint: {advice}", err=True)
+        hint = event.reason.hint
+        if hint is not None and hint not in self._hints:
+            self._hints.add(hint)
+            click.echo(f"Hint: {hint}", err=True)

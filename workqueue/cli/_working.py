@@ -11,7 +11,7 @@ import click
 from workqueue._handlers import Handler
 from workqueue.cli._handler import dots, load_handler
 from workqueue.cli._lifeline import Lifeline
-from workqueue.cli._options import Wanted, exit_code, hint, with_queue
+from workqueue.cli._options import Wanted, exit_code, with_queue
 from workqueue.cli._telling import Telling
 from workqueue.errors import WorkqueueError
 from workqueue.events import Health, Observer
@@ -90,7 +90,7 @@ def work(settings: Settings) -> int:
         except WorkqueueError as error:
             if logs is None:
                 raise
-            logs.write(logging.ERROR, "ended", error=type(error).__name__, error_says=str(error), hint=hint(error))
+            logs.write(logging.ERROR, "ended", error=type(error).__name__, error_says=str(error), hint=error.hint)
             return exit_code(error)
     return 0
 
