@@ -1,4 +1,9 @@
-"""`workqueue broker run` and what is asked of its node, once that has died."""
+"""`workqueue broker run` and what is asked of its node: once that has died, or where nobody can read what it says."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -40,3 +45,31 @@ def test_commands_that_ask_a_node_that_died_are_told_that(run, command):
     assert f"The node of {SPEC} has ended: it " in program.errors
     assert len(program.error_lines) < 6, program.errors
     assert program.lines == []
+
+
+def _to_a_full_disk(started, *arguments, **environment):
+    with Path("/dev/full").open("w") as output:
+        command = [sys.executable, "-m", "workqueue", *arguments]
+        env = {**os.environ, **environment}
+        program = started(command, env=env, stdout=output, stderr=subprocess.PIPE, text=True)
+    _, errors = program.communicate(timeout=120)
+    return program.returncode, errors
+
+
+def test_a_broker_that_nobody_could_be_told_of_is_not_kept(started, tmp_path):
+    code, errors = _to_a_full_disk(started, "broker", "run", "--broker", SPEC, TMPDIR=str(tmp_path))
+
+    assert code == 2, errors
+    assert "Error: Standard output cannot be written to: No space left on device." in errors
+    assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", [["queues"], ["broker", "ctl", "list_queues"]], ids=" ".join)
+def test_what_a_full_disk_does_not_take_is_told(started, command, workqueue_broker, channel, queue):
+    channel.queue_declare(queue)
+    with keep(workqueue_broker):
+        code, errors = _to_a_full_disk(started, *command, WORKQUEUE_URL=workqueue_broker.url)
+
+    assert code == 2, errors
+    assert errors == "Error: Standard output cannot be written to: No space left on device. Not all of it was shown.\n"

@@ -156,7 +156,8 @@ def test_workers_that_ack_automatically_are_found(workqueue_broker):
     assert exit_code([result]) == 1
 
 
-def test_ctrl_c_ends_the_faults_and_what_there_is_is_judged(workqueue_broker):
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_faults_and_what_there_is_is_judged(workqueue_broker, signum):
     run = soak(f"--broker={workqueue_broker.url}", "--queue-type=classic", "--minutes=10", "--seed=2")
     ends = threading.Timer(2 * PATIENCE, run.kill)  # should it tell of no fault
     ends.start()
@@ -164,7 +165,7 @@ def test_ctrl_c_ends_the_faults_and_what_there_is_is_judged(workqueue_broker):
         if re.search(r" [1-9]\d* faults", line):
             break
     ends.cancel()
-    run.send_signal(signal.SIGINT)
+    run.send_signal(signum)
 
     code, printed, _ = finished(run)
 

@@ -12,6 +12,7 @@ from workqueue.broker import Broker, Capability, resolve
 from workqueue.broker.errors import BrokerError, CtlFailed
 from workqueue.cli._errors import NoBroker, NodeEnded
 from workqueue.cli._kept import keep, kept_brokers
+from workqueue.cli._output import output_has_to_arrive
 from workqueue.cli._progress import progress_on_stderr
 
 _LOOK = 1.0  # seconds between two looks at whether the node is there
@@ -45,6 +46,7 @@ def group() -> None:
     show_envvar=True,
     help="Where to get it: container[:IMAGE], local[:DIR], debian:RELEASE; auto takes the first that can serve.",
 )
+@output_has_to_arrive()
 def run(spec: str) -> None:
     """Run a RabbitMQ in the foreground until CTRL+C (or SIGTERM), and remove it with all its data then.
 
@@ -57,6 +59,7 @@ def run(spec: str) -> None:
     Exit codes:
       0  ended by CTRL+C or SIGTERM
       1  the node has ended by itself, or was killed
+      2  standard output did not take how to reach it
       3  wrong usage, or no broker to be had
     """
     # Not an Event: a signal that comes while its lock is held, which is whenever a wait begins, could not set it.
@@ -103,6 +106,7 @@ def _watch(broker: Broker, stop: "queue.SimpleQueue[None]") -> None:
 @group.command(context_settings={"ignore_unknown_options": True})
 @click.option("--url", envvar="WORKQUEUE_URL", help="Which one, where several are kept.")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED, required=True)
+@output_has_to_arrive()
 def ctl(url: str | None, args: tuple[str, ...]) -> int:
     """Run rabbitmqctl on the broker that `workqueue broker run` keeps.
 

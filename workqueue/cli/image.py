@@ -3,6 +3,7 @@
 import click
 
 from workqueue.broker.errors import BrokerError
+from workqueue.cli._output import output_has_to_arrive
 from workqueue.cli._progress import progress_on_stderr
 
 
@@ -15,6 +16,7 @@ class _NotMade(click.ClickException):
     "--release", default="trixie", show_default=True, metavar="RELEASE", help="Debian release to take it from."
 )
 @click.option("--tag", metavar="NAME", help="Name of the image.  [default: workqueue-rabbitmq:RELEASE-VERSION]")
+@output_has_to_arrive()
 def command(release: str, tag: str | None) -> None:
     """Make a container image from the RabbitMQ of a Debian release.
 
@@ -28,6 +30,7 @@ def command(release: str, tag: str | None) -> None:
     \b
     Exit codes:
       0  it was made
+      2  it was made, but standard output did not take its name
       3  wrong usage, no engine, or no such release
     """
     from workqueue.broker.image import make_image  # not for --help: slow to import

@@ -10,6 +10,7 @@ from workqueue.broker import resolve
 from workqueue.broker.errors import BrokerError
 from workqueue.cli._errors import NoBroker
 from workqueue.cli._liars import check_liar
+from workqueue.cli._output import output_has_to_arrive
 from workqueue.cli._progress import progress_on_stderr
 from workqueue.warden import get_warden
 from workqueue.wire.liars import KNOWN
@@ -31,6 +32,7 @@ _LOOK = 3600.0  # seconds; a wait without end cannot be interrupted everywhere
 @click.option("--secret", is_flag=True, help="Do not say which one it was, nor how often it lied.")
 @click.argument("name", required=False)
 @click.argument("argv", metavar="[-- COMMAND...]", nargs=-1, type=click.UNPROCESSED)
+@output_has_to_arrive()
 def command(spec: str, secret: bool, name: str | None, argv: tuple[str, ...]) -> int:
     """Run COMMAND against a broker that breaks exactly one promise: would your tests notice?
 

@@ -16,6 +16,7 @@ from workqueue._url import check_url, safe_url
 from workqueue.broker.errors import BrokerError
 from workqueue.cli._kept import Kept, kept_brokers
 from workqueue.cli._options import URL_VARIABLES
+from workqueue.cli._output import output_has_to_arrive
 
 _COLUMNS = ("name", "messages_ready", "messages_unacknowledged")
 _DEFAULT_URL = "amqp://guest:guest@localhost:5672/%2F"
@@ -41,6 +42,7 @@ class _NoWayError(Exception):
     show_envvar=True,
     help="The broker.  [default: the one that `workqueue broker run` keeps, else amqp://guest:***@localhost:5672/%2F]",
 )
+@output_has_to_arrive()
 def command(url: str | None) -> None:
     """Show the queues: messages that are ready, and messages that a worker holds and has not acknowledged yet.
 
@@ -49,6 +51,7 @@ def command(url: str | None) -> None:
     \b
     Exit codes:
       0  shown
+      2  standard output did not take it
       3  wrong usage, or no way to the broker's queues worked
     """
     if url is not None:

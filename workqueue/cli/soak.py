@@ -17,6 +17,7 @@ from workqueue.cli._files import ReportFile
 from workqueue.cli._options import Duration
 from workqueue.cli._output import output_has_to_arrive
 from workqueue.cli._progress import progress_on_stderr
+from workqueue.cli._signals import sigterm_as_ctrl_c
 from workqueue.cli._soaking import Soaking
 from workqueue.guarantee.expectation import QUEUE_TYPES
 from workqueue.guarantee.soak.run import Result, Settings, Soak
@@ -85,7 +86,8 @@ def command(
     acks that were under way when something broke. A broker given as URL is not killed, restarted or put under alarm.
     With --client core, whether an ack has certainly arrived is not known, so none is judged by that.
 
-    Ctrl+C ends the faults early: the queue is drained, and what there is is judged. A second one ends everything.
+    Ctrl+C (or SIGTERM) ends the faults early: the queue is drained, and what there is is judged. A second one ends
+    everything.
 
     \b
     Examples:
@@ -117,20 +119,21 @@ def command(
     started = dt.datetime.now(dt.UTC)
     results: list[Result] = []
     documents: list[dict[str, Any]] = []
-    try:
-        source = _prepared(spec)
-        for each in settings:
-            result, told = _soak(source, each)
-            results.append(result)
-            documents.append(told)
-            if result.interrupted:
-                break
-    except BrokerError as error:
-        raise NoBroker(str(error)) from error
-    finally:
-        if documents:
-            file.write_json(_together(documents, started, complete=len(documents) == len(settings)))
-        code = file.settle(report.exit_code(results))
+    with sigterm_as_ctrl_c():
+        try:
+            source = _prepared(spec)
+            for each in settings:
+                result, told = _soak(source, each)
+                results.append(result)
+                documents.append(told)
+                if result.interrupted:
+                    break
+        except BrokerError as error:
+            raise NoBroker(str(error)) from error
+        finally:
+            if documents:
+                file.write_json(_together(documents, started, complete=len(documents) == len(settings)))
+            code = file.settle(report.exit_code(results))
     return code
 
 
