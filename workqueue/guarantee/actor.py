@@ -55,6 +55,11 @@ class Options:
         return self.auto_ack or self.forget_ack or bool(self.consumer_arguments)
 
 
+def task_of(body: bytes) -> str:
+    """The task that a message has as its body. Bytes that are no UTF-8 are escaped: they are for others to judge."""
+    return body.decode(errors="backslashreplace")
+
+
 def say(event: str, **details: object) -> None:
     """Tell the owner; one write, so that a SIGKILL leaves no half line behind."""
     line = json.dumps({"event": event, "at": time.monotonic(), **details})
@@ -100,7 +105,7 @@ class Actor:
         )
 
     def _on_delivery(self, _: Channel, deliver: Basic.Deliver, __: BasicProperties, body: bytes) -> None:
-        say("received", task=body.decode(), redelivered=deliver.redelivered, tag=deliver.delivery_tag)
+        say("received", task=task_of(body), redelivered=deliver.redelivered, tag=deliver.delivery_tag)
         self._waiting.append((deliver, body))
         self._start_next()
 
@@ -109,7 +114,7 @@ class Actor:
             return
         self._current = self._waiting.popleft()
         body = self._current[1]
-        say("started", task=body.decode())
+        say("started", task=task_of(body))
         if not self._options.hold:
             self._connection.ioloop.call_later(body.count(b".") * self._options.dot, self._finish)
 
@@ -119,7 +124,7 @@ class Actor:
             return
         deliver, body = self._current
         self._current = None
-        say("done", task=body.decode())
+        say("done", task=task_of(body))
         if not (self._options.auto_ack or self._options.forget_ack) and self._channel.is_open:
             self._channel.basic_ack(deliver.delivery_tag or 0)
         self._start_next()

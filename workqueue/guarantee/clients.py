@@ -15,6 +15,7 @@ from typing import Any
 from pika.channel import Channel
 from pika.spec import Basic, BasicProperties
 
+from workqueue.guarantee.actor import task_of
 from workqueue.guarantee.answers import Confirmed, Returned
 from workqueue.guarantee.connections import Connection, answer_of
 from workqueue.guarantee.evidence import Evidence
@@ -257,7 +258,7 @@ class Client:
 
     def _on_returned(self, _: Channel, method: Basic.Return, __: BasicProperties, body: bytes) -> None:
         self.answers.append("basic.return")
-        self.returned.append(Returned(body.decode(), int(method.reply_code or 0), str(method.reply_text)))
+        self.returned.append(Returned(task_of(body), int(method.reply_code or 0), str(method.reply_text)))
 
     def _on_confirm(self, frame: Any) -> None:
         at, ok = time.monotonic(), isinstance(frame.method, Basic.Ack)
@@ -275,7 +276,7 @@ class Client:
 
 def _delivery(consumer: str, method: Any, properties: BasicProperties, body: bytes) -> Delivery:
     tag, redelivered = int(method.delivery_tag or 0), bool(method.redelivered)
-    return Delivery(body.decode(), tag, redelivered, consumer, str(method.routing_key), properties)
+    return Delivery(task_of(body), tag, redelivered, consumer, str(method.routing_key), properties)
 
 
 def _tag(delivery: Delivery | int) -> int:

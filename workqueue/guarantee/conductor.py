@@ -186,6 +186,7 @@ class _Run:
         argv += self._options
         argv += ["--prove"] if self.group.proves else []
         env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        env.pop("PYTHONOPTIMIZE", None)  # claims are assertions
         # Other people's plugins have no business here; the broker goes through the environment: it may hold a password.
         env |= {"WORKQUEUE_BROKER": self.group.spec, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         with self._output.open("wb") as output:

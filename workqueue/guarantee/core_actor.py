@@ -20,7 +20,7 @@ from pika.channel import Channel
 from workqueue._consumer import Consumer
 from workqueue.errors import ConnectionLost, WorkqueueError
 from workqueue.events import Disconnected, Event, Subscribed
-from workqueue.guarantee.actor import URL_VARIABLE, Options, say
+from workqueue.guarantee.actor import URL_VARIABLE, Options, say, task_of
 from workqueue.message import Message
 from workqueue.worker import Worker
 
@@ -59,11 +59,11 @@ class Actor:
         return 0
 
     def _heard(self, consumer: Consumer, tag: int, redelivered: bool, properties: bytes, body: bytes) -> None:
-        say("received", task=body.decode(), redelivered=redelivered, tag=tag)
+        say("received", task=task_of(body), redelivered=redelivered, tag=tag)
         self._deliver(consumer, tag, redelivered, properties, body)
 
     def _work(self, message: Message) -> None:
-        task = message.body.decode()
+        task = task_of(message.body)
         say("started", task=task)
         if self._options.hold:
             self._finishes.get()

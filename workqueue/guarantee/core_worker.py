@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from workqueue.errors import Reject, WorkqueueError
 from workqueue.events import Disconnected, Event, Subscribed
-from workqueue.guarantee.actor import say
+from workqueue.guarantee.actor import say, task_of
 from workqueue.message import Message
 from workqueue.queue import Queue, QueueType
 from workqueue.worker import Worker
@@ -56,7 +56,7 @@ class _Handler:
         self._finishes.put(None)
 
     def __call__(self, message: Message) -> None:
-        task = message.body.decode()
+        task = task_of(message.body)
         say("started", task=task, redelivered=message.redelivered)
         word = task.partition(" ")[0]
         if word == "hold":

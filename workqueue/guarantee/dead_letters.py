@@ -9,6 +9,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from workqueue.guarantee.clients import Client, Delivery
 from workqueue.guarantee.queues import Drained, Queue
 from workqueue.guarantee.stage import Stage
+from workqueue.guarantee.verdict import Broken
 from workqueue.guarantee.waiting import barrier, claim
 
 #: A way in which an attempt at a task fails; it returns the channel to go on with.
@@ -23,7 +24,8 @@ def queue_to(target: Queue, **arguments: Any) -> Queue:
 def take(client: Client, queue: Queue, task: str) -> Delivery:
     """Take the next task out of a queue, unacknowledged; it has to be this one."""
     delivery = barrier(f"{task!r} can be taken", lambda: client.get(queue.name))
-    assert delivery.task == task, f"{delivery.task!r} came instead of {task!r}"
+    if delivery.task != task:  # no assertion: python -O would make light of it
+        raise Broken(f"{delivery.task!r} came instead of {task!r}")
     return delivery
 
 

@@ -14,7 +14,7 @@ import time
 import pika
 import pika.adapters.blocking_connection as blocking
 
-from workqueue.guarantee.actor import URL_VARIABLE, say
+from workqueue.guarantee.actor import URL_VARIABLE, say, task_of
 from workqueue.guarantee.evidence import Evidence
 from workqueue.guarantee.programs import Line, Program
 from workqueue.guarantee.verdict import Unknown
@@ -79,7 +79,7 @@ def _take_and_die(url: str, queue: str, prefetch: int, holding: int, owner: int)
     connection = blocking.BlockingConnection(pika.URLParameters(url))
     channel = connection.channel()
     channel.basic_qos(prefetch_count=prefetch)
-    channel.basic_consume(queue, lambda _, __, ___, body: held.append(body.decode()))
+    channel.basic_consume(queue, lambda _, __, ___, body: held.append(task_of(body)))
     while len(held) < holding and os.getppid() == owner:
         connection.process_data_events(time_limit=0.1)
     channel.queue_declare(queue, passive=True)  # all that the queue has sent it by now is here with the answer

@@ -5,6 +5,7 @@ import functools
 from workqueue.guarantee.clients import Client
 from workqueue.guarantee.queues import Queue
 from workqueue.guarantee.stage import Stage
+from workqueue.guarantee.verdict import Broken
 from workqueue.guarantee.waiting import claim
 
 
@@ -28,8 +29,11 @@ def come_back(stage: Stage, queue: Queue, *tasks: str) -> None:
     other.receives(*tasks)
     other.receives(*stage.publish("a task from afterwards", queue=queue))
     returned = other.received[:-1]
-    assert sorted(delivery.task for delivery in returned) == sorted(tasks), f"came back: {returned}"
-    assert all(delivery.redelivered for delivery in returned), f"not marked as redelivered: {returned}"
+    # Not assertions, of which python -O would make light.
+    if sorted(delivery.task for delivery in returned) != sorted(tasks):
+        raise Broken(f"came back: {returned}, and not {sorted(tasks)}")
+    if not all(delivery.redelivered for delivery in returned):
+        raise Broken(f"not marked as redelivered: {returned}")
 
 
 def work_off(client: Client, count: int, *, done: int = 0, within: float | None = None) -> list[str]:

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from workqueue.guarantee.verdict import Unknown
+from workqueue.guarantee.actor import task_of
+from workqueue.guarantee.verdict import Broken, Unknown
 from workqueue.guarantee.waiting import HARNESS_PATIENCE
 
 if TYPE_CHECKING:
@@ -104,27 +105,33 @@ class Queue:
         """Take out and ack everything, in the order in which the broker sends it.
 
         Counters lag on quorum queues (0 after a restart until a leader is elected), so this does not trust them: it
-        publishes a last message and reads until that one comes.
+        publishes a last message and reads until that one comes. There has to be no other consumer, which would get its
+        share, and may get that one.
 
         :raises Unknown: if that one does not come in time.
-        :raises AssertionError: if there is no such queue any more.
+        :raises Broken: if there is no such queue any more.
         """
         try:
             self.stage.publish(_FENCE, queue=self)
         except Unknown:
-            assert self.exists(), "the queue is gone, and its messages with it"
+            if not self.exists():
+                raise Broken("the queue is gone, and its messages with it") from None
             raise
         with self.stage.channel() as channel:
             drained = []
             for method, properties, body in channel.consume(self.name, inactivity_timeout=HARNESS_PATIENCE):
                 if method is None or body is None:
-                    raise Unknown(f"the last message did not come out of {self.name} within {HARNESS_PATIENCE:g} s")
+                    others = self.consumers() - 1
+                    why = f", which has other consumers: {others}" if others > 0 else ""
+                    problem = f"the last message did not come out of {self.name} within {HARNESS_PATIENCE:g} s"
+                    raise Unknown(problem + why)
                 channel.basic_ack(method.delivery_tag or 0)
-                if body.decode() == _FENCE:
+                task = task_of(body)
+                if task == _FENCE:
                     break
                 headers = dict(properties.headers or {}) if properties else {}
                 message_id = properties.message_id if properties else None
-                drained.append(Drained(body.decode(), bool(method.redelivered), headers, message_id))
+                drained.append(Drained(task, bool(method.redelivered), headers, message_id))
             channel.cancel()
             # Acks are asynchronous, and acks that precede a close can be lost: have an answer before closing.
             channel.queue_declare(self.name, passive=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pika
 import pika.adapters.blocking_connection as blocking
-from pika.exceptions import AMQPError, ChannelClosedByBroker, UnroutableError
+from pika.exceptions import AMQPConnectionError, AMQPError, ChannelClosedByBroker, UnroutableError
 
 from workqueue.broker import Broker, Capability
 from workqueue.broker.hidden import HiddenURL
@@ -121,19 +121,28 @@ class Stage:
         parameters = pika.URLParameters(self.url(heartbeat=heartbeat, proxy=proxy, **query))
         connection = blocking.BlockingConnection(parameters)
         self._resources.callback(part_with, connection)
+        if proxy is not None:
+            # Ends first: through a frozen relay no connection can say goodbye.
+            self._resources.callback(proxy.close)
         return connection
 
     @contextlib.contextmanager
     def channel(self) -> Iterator[blocking.BlockingChannel]:
         """A channel for a moment, on a connection that the spec shares."""
-        if self._control is None or not self._control.is_open:
-            self._control = self.connect()
-        channel = self._control.channel()
+        channel = self._shared_channel()
         try:
             yield channel
         finally:
             if channel.is_open:
                 channel.close()
+
+    def _shared_channel(self) -> blocking.BlockingChannel:
+        if self._control is not None and self._control.is_open:
+            # It looks open until it is used, also when it leads to a broker that has gone, and may be back.
+            with contextlib.suppress(AMQPConnectionError):
+                return self._control.channel()
+        self._control = self.connect()
+        return self._control.channel()
 
     def publish(
         self, *tasks: str, queue: Queue | None = None, persistent: bool = True, ttl: int | None = None

@@ -56,10 +56,10 @@ class Proxy:
         return cls(parsed.hostname or "localhost", parsed.port or 5672, liar)
 
     def through(self, url: str) -> str:
-        """That URL with this proxy in the place of its host and port."""
+        """That URL with this proxy in the place of its host and port. One that hides its password stays one."""
         parsed = urllib.parse.urlsplit(url)
         credentials, at, _ = parsed.netloc.rpartition("@")
-        return parsed._replace(netloc=f"{credentials}{at}127.0.0.1:{self.port}").geturl()
+        return type(url)(parsed._replace(netloc=f"{credentials}{at}127.0.0.1:{self.port}").geturl())
 
     def turn_to(self, url: str) -> None:
         """Relay new connections to the broker of that URL, as a load balancer does when a node is gone."""
