@@ -32,7 +32,7 @@ from workqueue._consumer import Consumer
 from workqueue._direct import DirectSocket
 from workqueue._explain import explain_closed, explain_refusal
 from workqueue._url import check_url, safe_url
-from workqueue.errors import Closed, ConnectionLost, ConsumerCancelled, InvalidURL, WorkqueueError
+from workqueue.errors import ChannelClosed, Closed, ConnectionLost, ConsumerCancelled, InvalidURL, WorkqueueError
 from workqueue.queue import Queue
 
 ANSWER_TIMEOUT = 30.0  # seconds that the broker may take to answer a request
@@ -46,7 +46,7 @@ OnLost = Callable[[WorkqueueError], None]
 OnBlocked = Callable[[str | None], None]
 OnReturn = Callable[[str | None, str], None]
 OnConfirm = Callable[[bool, int, bool], None]
-OnRefused = Callable[[int, str], None]
+OnRefused = Callable[[ChannelClosed], None]
 OnDelivery = Callable[[Consumer, int, bool, bytes, bytes], None]
 Route = Callable[[int, bytes], bool]
 T = TypeVar("T")
@@ -244,7 +244,7 @@ class Link:
         """Open PUBLISH_CHANNEL in confirm mode, to be written to with ``write``.
 
         In the I/O thread are called: ``on_return(message_id, reason)``, ``on_confirm(is_ack, tag, multiple)``,
-        ``on_refused(code, text)`` when the broker closes the channel, and ``on_open()`` each time it is open; but what
+        ``on_refused(error)`` when the broker closes the channel, and ``on_open()`` each time it is open; but what
         ``receive`` takes, is confirmed in the thread that calls it.
         """
 
@@ -260,8 +260,8 @@ class Link:
                 on_open()
                 _resolve(answer, None)  # the first time
 
-            def refused(code: int, text: str) -> None:
-                on_refused(code, text)
+            def refused(error: ChannelClosed) -> None:
+                on_refused(error)
                 self.call_soon(lambda: start(answer))  # not now: pika still has the old one under this number
 
             self._connection.routes[PUBLISH_CHANNEL] = functools.partial(_frames.take_confirm, on_confirm)
@@ -277,9 +277,6 @@ class Link:
 
         def cancelled(_: object) -> None:
             self.shut(ConsumerCancelled(f"the broker ended the subscription to queue {queue!r}"))
-
-        def refused(code: int, text: str) -> None:
-            self.shut(explain_refusal(code, text))
 
         def start(answer: Future[Consumer]) -> None:
             def opened(channel: Channel) -> None:
@@ -297,7 +294,7 @@ class Link:
                 # pika sends it once qos is answered. What is delivered takes the route above.
                 tag = channel.basic_consume(queue, lambda *_: None, callback=lambda _: _resolve(answer, consumer))
 
-            self._open_channel(opened, refused)
+            self._open_channel(opened, self.shut)
 
         return self.ask(start)
 
@@ -363,20 +360,20 @@ class Link:
 
             channel.queue_declare(name, durable=True, arguments=arguments, callback=declared)
 
-        def refused(code: int, text: str) -> None:
+        def refused(error: ChannelClosed) -> None:
             if not answer.done():
-                answer.set_exception(explain_refusal(code, text))
+                answer.set_exception(error)
 
         self._open_channel(opened, refused, next(self._channels))
 
     def _open_channel(
         self, on_open: Callable[[Channel], None], on_refused: OnRefused, number: int | None = None
     ) -> None:
-        """``on_refused(code, text)`` is called when the broker closes it, but for the whole connection."""
+        """``on_refused`` is called with the broker's reason when it closes it, but for the whole connection."""
 
         def closed(_: Channel, reason: Exception) -> None:
             if isinstance(reason, ChannelClosedByBroker) and self.failure is None:
-                on_refused(reason.reply_code, reason.reply_text)
+                on_refused(explain_refusal(reason.reply_code, reason.reply_text))
 
         self._connection.channel(number, on_open_callback=on_open).add_on_close_callback(closed)
 

@@ -175,10 +175,10 @@ class Session:
         self._open = True
         self._flush()
 
-    def _on_refused(self, code: int, text: str) -> None:
+    def _on_refused(self, error: errors.ChannelClosed) -> None:
         self._open = False
         # Later: nothing may be sent now, and the callback of a future may wait for a thread that is about to.
-        self.link.call_soon(lambda: self._settle(lambda: self._window.channel_closed(code, text)))
+        self.link.call_soon(lambda: self._settle(lambda: self._window.channel_closed(error.code, error.text)))
 
     def _on_blocked(self, reason: str | None) -> None:
         self._tell(Blocked(reason, "producer"))
