@@ -2,14 +2,13 @@
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from workqueue import _frames
 from workqueue._acks import Settlements
 
 if TYPE_CHECKING:
-    from workqueue._io import Link
+    from workqueue._io import Answer, Link
 
 
 class Consumer:
@@ -19,7 +18,7 @@ class Consumer:
     delivery tag belongs to another task. Those of a burst go out together, with as few acks as can tell it.
     """
 
-    def __init__(self, link: "Link", channel: int, cancel: Callable[[Future[None]], None]) -> None:
+    def __init__(self, link: "Link", channel: int, cancel: "Callable[[Answer[None]], None]") -> None:
         self._link = link
         self._channel = channel
         self._cancel = cancel

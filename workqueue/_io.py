@@ -15,7 +15,6 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
 from typing import Any, TypeVar
 
 import pika
@@ -50,6 +49,7 @@ OnRefused = Callable[[ChannelClosed], None]
 OnDelivery = Callable[[Consumer, int, bool, bytes, bytes], None]
 Route = Callable[[int, bytes], bool]
 T = TypeVar("T")
+Answer = Callable[[T], None]
 
 
 class _Connection(SelectConnection):
@@ -154,15 +154,14 @@ class Link:
         self._lock = threading.Lock()
         self.writing = threading.RLock()
         """Held by whoever sends, so that it is in order, and while the broker may be closing a channel."""
-        self._opened: Future[None] = Future()
-        self._waiting: set[Future[Any]] = {self._opened}
+        self._opened: queues.SimpleQueue[None] = queues.SimpleQueue()
         self._channels = itertools.cycle(range(PUBLISH_CHANNEL + 1, 64))
         self._loop = IOLoop()
         self._connection: _Connection
         self._thread = threading.Thread(target=self._serve, name=f"{name} I/O", daemon=True)
         self.failure: WorkqueueError | None = None  # why the link is of no more use
         self.blocked: str | None = None  # why the broker reads nothing that is published, such as "low on memory"
-        self.frame_max = 0  # how many bytes a frame may have, once it is open
+        self.frame_max = 0  # how many bytes a frame may have; none until it is open
 
     @property
     def in_io_thread(self) -> bool:
@@ -172,7 +171,7 @@ class Link:
     @property
     def is_open(self) -> bool:
         """Whether there is a connection."""
-        return self._opened.done() and self.failure is None
+        return self.frame_max > 0 and self.failure is None
 
     def open(self) -> None:
         """Connect. Raises ConnectionFailed (AccessRefused, if the broker did not like the credentials)."""
@@ -216,17 +215,12 @@ class Link:
             # In the middle of another frame, the same bytes would mean something else.
             direct.receive(lambda: None if connection._frame_buffer else expected(), connection._on_data_available)
 
-    def ask(self, start: Callable[[Future[T]], None], timeout: float = ANSWER_TIMEOUT) -> T:
+    def ask(self, start: Callable[[Answer[T]], None], timeout: float = ANSWER_TIMEOUT) -> T:
         """Have the I/O thread start something; wait for its answer. Raises what the link was lost to."""
         self.forbid_waiting_for_itself()
-        answer: Future[T] = Future()
-        answer.add_done_callback(self._waiting.discard)
-        with self._lock:
-            if self.failure is not None:
-                raise self.failure
-            self._waiting.add(answer)
-        self.call_soon(lambda: start(answer))
-        return self._await(answer, timeout)
+        answers: queues.SimpleQueue[T] = queues.SimpleQueue()  # as in Producer.send
+        self.call_soon(lambda: start(answers.put))
+        return self._await(answers, timeout)
 
     def declare(self, queue: Queue, timeout: float = ANSWER_TIMEOUT) -> None:
         """Declare the queue and where its dead letters go. Raises TopologyMismatch, ChannelClosed."""
@@ -236,7 +230,8 @@ class Link:
                 pika.data.encode_table([], arguments)
             except (AMQPError, struct.error) as error:
                 raise ValueError(f"no AMQP arguments for queue {each.name!r}: {error!r}") from error
-            self.ask(functools.partial(self._declare, each.name, arguments), timeout)
+            if refusal := self.ask(functools.partial(self._declare, each.name, arguments), timeout):
+                raise refusal
 
     def publisher(
         self, on_return: OnReturn, on_confirm: OnConfirm, on_open: Callable[[], None], on_refused: OnRefused
@@ -251,18 +246,19 @@ class Link:
         def returned(_: Channel, method: Basic.Return, described: BasicProperties, __: bytes) -> None:
             on_return(described.message_id, f"{method.reply_code} {method.reply_text}")
 
-        def start(answer: Future[None]) -> None:
+        def start(answer: Answer[None]) -> None:
             def opened(channel: Channel) -> None:
                 channel.add_on_return_callback(returned)
                 channel.confirm_delivery(lambda _: None, ready)
 
             def ready(_: object) -> None:
                 on_open()
-                _resolve(answer, None)  # the first time
+                answer(None)
 
             def refused(error: ChannelClosed) -> None:
                 on_refused(error)
-                self.call_soon(lambda: start(answer))  # not now: pika still has the old one under this number
+                # Not now: pika still has the old one under this number. Nobody waits for the new one.
+                self.call_soon(lambda: start(lambda _: None))
 
             self._connection.routes[PUBLISH_CHANNEL] = functools.partial(_frames.take_confirm, on_confirm)
             self._open_channel(opened, refused, PUBLISH_CHANNEL)
@@ -278,13 +274,13 @@ class Link:
         def cancelled(_: object) -> None:
             self.shut(ConsumerCancelled(f"the broker ended the subscription to queue {queue!r}"))
 
-        def start(answer: Future[Consumer]) -> None:
+        def start(answer: Answer[Consumer]) -> None:
             def opened(channel: Channel) -> None:
-                def cancel(answer: Future[None]) -> None:
+                def cancel(answer: Answer[None]) -> None:
                     # Not basic_cancel: after it, pika rejects what still arrives, and that would count as a failure.
                     method = Basic.Cancel(consumer_tag=tag, nowait=False)
                     answers = [(Basic.CancelOk, {"consumer_tag": tag})]
-                    channel._rpc(method, lambda _: _resolve(answer, None), answers)  # type: ignore[attr-defined]
+                    channel._rpc(method, lambda _: answer(None), answers)  # type: ignore[attr-defined]
 
                 consumer = Consumer(self, channel.channel_number, cancel)
                 deliveries = _frames.Deliveries(functools.partial(on_delivery, consumer))
@@ -292,23 +288,23 @@ class Link:
                 channel.add_on_cancel_callback(cancelled)
                 channel.basic_qos(prefetch_count=prefetch)
                 # pika sends it once qos is answered. What is delivered takes the route above.
-                tag = channel.basic_consume(queue, lambda *_: None, callback=lambda _: _resolve(answer, consumer))
+                tag = channel.basic_consume(queue, lambda *_: None, callback=lambda _: answer(consumer))
 
             self._open_channel(opened, self.shut)
 
         return self.ask(start)
 
-    def _await(self, answer: Future[T], timeout: float = ANSWER_TIMEOUT) -> T:
-        answered: queues.SimpleQueue[Future[T]] = queues.SimpleQueue()  # as in Producer.send
-        answer.add_done_callback(answered.put)
+    def _await(self, answers: "queues.SimpleQueue[T]", timeout: float = ANSWER_TIMEOUT) -> T:
+        # Bit by bit: that the link was lost, or nobody needs it any more, is no answer.
         deadline = time.monotonic() + timeout
-        while (left := deadline - time.monotonic()) > 0:
+        while self.failure is None and (left := deadline - time.monotonic()) > 0:
             with contextlib.suppress(queues.Empty):
-                return answered.get(timeout=min(left, _POLL)).result()
+                return answers.get(timeout=min(left, _POLL))
             if self._abandoned():
                 raise Closed("stopped before the broker answered")
         alarm = f", {self.blocked}" if self.blocked else ""
-        raise ConnectionLost(f"the broker at {self.safe_url} did not answer within {timeout:g} s{alarm}")
+        late = f"the broker at {self.safe_url} did not answer within {timeout:g} s{alarm}"
+        raise self.failure or ConnectionLost(late)
 
     # From here on: in the I/O thread.
 
@@ -342,7 +338,7 @@ class Link:
         self._connection.take_over()
         self.frame_max = int(self._connection.params.frame_max)
         self._watch()
-        _resolve(self._opened, None)
+        self._opened.put(None)
 
     def _watch(self) -> None:
         # Who reads in its own thread may have been interrupted, by a signal handler that waits for this one.
@@ -350,21 +346,17 @@ class Link:
             direct.watch()
             self.call_later(_WATCH, self._watch)
 
-    def _declare(self, name: str, arguments: dict[str, Any], answer: Future[None]) -> None:
+    def _declare(self, name: str, arguments: dict[str, Any], answer: Answer[ChannelClosed | None]) -> None:
         # On a channel of its own, because a refusal closes it.
         def opened(channel: Channel) -> None:
             def declared(_: object) -> None:
-                _resolve(answer, None)
+                answer(None)
                 if channel.is_open:  # and not closed meanwhile, with the connection
                     channel.close()
 
             channel.queue_declare(name, durable=True, arguments=arguments, callback=declared)
 
-        def refused(error: ChannelClosed) -> None:
-            if not answer.done():
-                answer.set_exception(error)
-
-        self._open_channel(opened, refused, next(self._channels))
+        self._open_channel(opened, answer, next(self._channels))
 
     def _open_channel(
         self, on_open: Callable[[Channel], None], on_refused: OnRefused, number: int | None = None
@@ -383,7 +375,7 @@ class Link:
             self._notice_blocked(self.blocked)
 
     def _on_closed(self, _: object, reason: BaseException) -> None:
-        self._fail(explain_closed(reason, self.safe_url, opened=self._opened.done()))
+        self._fail(explain_closed(reason, self.safe_url, opened=self.frame_max > 0))
         self._connection.release()
         self._loop.stop()
 
@@ -392,10 +384,6 @@ class Link:
             if self.failure is not None:
                 return
             self.failure, self.blocked = reason, None
-            waiting = list(self._waiting)
-        for answer in waiting:
-            if not answer.done():
-                answer.set_exception(reason)
         self._on_lost(reason)
 
     def shut(self, reason: WorkqueueError) -> None:
@@ -442,11 +430,6 @@ def _decoded(properties: bytes) -> BasicProperties:
     except Exception as error:  # pika raises whatever the broken bytes lead to
         raise ValueError(f"its properties cannot be decoded: {error!r}") from error
     return described
-
-
-def _resolve(answer: Future[T], value: T) -> None:
-    if not answer.done():  # nobody waits any more when the link was lost in between
-        answer.set_result(value)
 
 
 def _parameters(url: str, name: str) -> pika.URLParameters:
