@@ -26,7 +26,6 @@ class Session:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._open = False
-        self._timing = False
         self._flushing = False
         self._calm_since = 0.0  # when an alarm has begun or ended last: what was given before may have had no time
         self._spoiled = False
@@ -35,6 +34,7 @@ class Session:
         try:
             self.link.open()
             self.link.publisher(self._on_return, self._on_confirm, self._on_open, self._on_refused)
+            self.link.call_soon(self._watch_deadlines)
             tell(Connected(self.link.safe_url, "producer"))
         except BaseException:
             self.link.close()
@@ -148,28 +148,20 @@ class Session:
                 raise
             finally:
                 self._flushing = False
-        if not self._timing:
-            self.link.call_soon(self._watch_deadlines)
 
     # In the I/O thread (but a confirmation may be taken by who waits for it):
 
     def _watch_deadlines(self) -> None:
+        now = time.monotonic()
         with self._lock:
-            deadline = None if self._timing else self._window.next_deadline()
-        if deadline is not None:
-            self._timing = True
-            self.link.call_later(max(0.0, deadline - time.monotonic()), self._on_deadline)
-
-    def _on_deadline(self) -> None:
-        self._timing = False
-        with self._lock:
-            late = self._window.expired(time.monotonic(), f"within {self._timeout:g} s; {self.state}")
+            late = self._window.expired(now, f"within {self._timeout:g} s; {self.state}")
+            following = self._window.next_deadline() or now + self._timeout  # whatever is sent later has so long
+        self.link.call_later(max(0.0, following - now), self._watch_deadlines)
         if self.link.blocked is None and any(publish.started >= self._calm_since for publish, _ in late):
             # There may never be an answer again: RabbitMQ 4.3.6 forgets what it owes a channel that has published to a
             # quorum queue without a majority. At once, before anybody hears of it, who may try again.
             self.link.shut(errors.ConnectionLost(f"no answer within {self._timeout:g} s"))
         self._settle(lambda: late)
-        self._watch_deadlines()
 
     def _on_open(self) -> None:
         self._open = True
