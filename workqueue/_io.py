@@ -43,6 +43,7 @@ _CHUNK = 1 << 16  # bytes to hand to the socket at a time
 
 OnLost = Callable[[WorkqueueError], None]
 OnBlocked = Callable[[str | None], None]
+OnOpen = Callable[[], None]
 OnReturn = Callable[[str | None, str], None]
 OnConfirm = Callable[[bool, int, bool], None]
 OnRefused = Callable[[ChannelClosed], None]
@@ -139,17 +140,14 @@ class Link:
     """A connection, whose methods may be called from any thread.
 
     ``on_lost`` is called in the I/O thread, once, when the link is of no more use, be it by ``close``.
-    ``on_blocked`` is called there when the broker stops reading what is published, with its reason, and with None when
-    it goes on. ``abandoned`` is asked now and then while a caller waits; once it is true, the caller gets Closed.
+    ``abandoned`` is asked now and then while a caller waits; once it is true, the caller gets Closed.
     """
 
-    def __init__(
-        self, url: str, name: str, on_lost: OnLost, on_blocked: OnBlocked, abandoned: Callable[[], bool]
-    ) -> None:
+    def __init__(self, url: str, name: str, on_lost: OnLost, abandoned: Callable[[], bool]) -> None:
         self._parameters = _parameters(url, name)
         self.safe_url = safe_url(url)
         self._on_lost = on_lost
-        self._notice_blocked = on_blocked
+        self._notice_blocked: OnBlocked = lambda _: None
         self._abandoned = abandoned
         self._lock = threading.Lock()
         self.writing = threading.RLock()
@@ -234,12 +232,13 @@ class Link:
                 raise refusal
 
     def publisher(
-        self, on_return: OnReturn, on_confirm: OnConfirm, on_open: Callable[[], None], on_refused: OnRefused
+        self, on_return: OnReturn, on_confirm: OnConfirm, on_open: OnOpen, on_refused: OnRefused, on_blocked: OnBlocked
     ) -> None:
         """Open PUBLISH_CHANNEL in confirm mode, to be written to with ``write``.
 
         In the I/O thread are called: ``on_return(message_id, reason)``, ``on_confirm(is_ack, tag, multiple)``,
-        ``on_refused(error)`` when the broker closes the channel, and ``on_open()`` each time it is open; but what
+        ``on_refused(error)`` when the broker closes the channel, and ``on_open()`` each time it is open; ``on_blocked``
+        when the broker stops reading what is published, with its reason, and with None when it goes on. But what
         ``receive`` takes, is confirmed in the thread that calls it.
         """
 
@@ -263,6 +262,7 @@ class Link:
             self._connection.routes[PUBLISH_CHANNEL] = functools.partial(_frames.take_confirm, on_confirm)
             self._open_channel(opened, refused, PUBLISH_CHANNEL)
 
+        self._notice_blocked = on_blocked
         self.ask(start)
 
     def consumer(self, queue: str, prefetch: int, on_delivery: OnDelivery) -> Consumer:

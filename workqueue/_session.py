@@ -30,10 +30,10 @@ class Session:
         self._calm_since = 0.0  # when an alarm has begun or ended last: what was given before may have had no time
         self._spoiled = False
         self._sender = 0  # the thread that has called send last
-        self.link = Link(url, "workqueue producer", self._on_lost, self._on_blocked, abandoned)
+        self.link = Link(url, "workqueue producer", self._on_lost, abandoned)
         try:
             self.link.open()
-            self.link.publisher(self._on_return, self._on_confirm, self._on_open, self._on_refused)
+            self.link.publisher(self._on_return, self._on_confirm, self._on_open, self._on_refused, self._on_blocked)
             self.link.call_soon(self._watch_deadlines)
             tell(Connected(self.link.safe_url, "producer"))
         except BaseException:

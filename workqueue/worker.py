@@ -17,7 +17,7 @@ from workqueue._handlers import Handler, Handlers, check_handler, tasks
 from workqueue._io import Link
 from workqueue._url import check_url, safe_url
 from workqueue.errors import AccessRefused, ChannelClosed, ConnectionLost, QueueUnavailable, WorkqueueError
-from workqueue.events import Blocked, Connected, Disconnected, Draining, Health, Observer, Subscribed, Teller
+from workqueue.events import Connected, Disconnected, Draining, Health, Observer, Subscribed, Teller
 from workqueue.queue import Queue, check_name
 
 ACK_GRACE = 0.1
@@ -114,7 +114,7 @@ class Worker:
         return Health(
             connected=connected,
             consuming=connected and state == "consuming",
-            blocked=connected and link is not None and (link.blocked or self._failures.blocked) is not None,
+            blocked=connected and self._failures.blocked is not None,
             draining=self._stopping() and state != "stopped",
         )
 
@@ -165,13 +165,7 @@ class Worker:
     def _serve(self) -> None:
         while not self._stopping():
             subscribed_at: float | None = None
-            link = self._link = Link(
-                self._url,
-                "workqueue worker",
-                on_lost=self._mail.put,
-                on_blocked=lambda reason: self._tell(Blocked(reason, "worker")),
-                abandoned=self._waits_no_longer,
-            )
+            link = self._link = Link(self._url, "workqueue worker", self._mail.put, self._waits_no_longer)
             try:
                 consumer = self._subscribe(link)
                 subscribed_at = time.monotonic()
