@@ -50,8 +50,6 @@ class Handlers:
         self._in_hand: set[int] = set()  # identities of threads
         self._stopping = False
         self._finish_by: float | None = None
-        self.settled_at = 0.0
-        """When something was settled last (on the monotonic clock)."""
         self.unsettled = False
         """Whether a task could not be settled, once they are stopping."""
         names = (f"workqueue worker {number}" for number in range(1, count + 1))
@@ -103,7 +101,6 @@ class Handlers:
         for delivery in unstarted:
             delivery.consumer.hand_back(delivery.tag)
         if unstarted:
-            self.settled_at = time.monotonic()
             self._tell(HandedBack(self._queue, len(unstarted)))
 
     def _unstarted(self) -> list[_Delivery]:
@@ -175,7 +172,6 @@ class Handlers:
             outcome, done = copied or "failed", copied not in (None, "rejected")
         if self._stopping:
             _cancel(consumer)
-        self.settled_at = time.monotonic()
         settled = consumer.ack(tag) if done else consumer.reject(tag, requeue=outcome == "failed")
         return outcome, settled
 

@@ -226,8 +226,7 @@ class Worker:
         consumer.cancel()
         self._handlers.hand_back()
         self._handlers.finish(self._shutdown_timeout)
-        while link.failure is None and (left := self._handlers.settled_at + ACK_GRACE - time.monotonic()) > 0:
-            self._read_mail(left)
+        time.sleep(ACK_GRACE)
         while not self._mail.empty():
             self._read_mail(0.0)
         if link.failure is not None:
