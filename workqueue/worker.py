@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import os
 import queue as queues
 import signal
@@ -97,8 +98,7 @@ class Worker:
         self._mail: queues.SimpleQueue[BaseException | None] = queues.SimpleQueue()
         self._handlers = Handlers(self._name, handler, concurrency, self._failures, self._tell, self._mail.put)
         self._state = "not started"
-        self._stopped = False
-        self._patient_until = 0.0
+        self._patient_until = math.inf  # until it is asked to stop
         self._backoff = Backoff()
         self._link: Link | None = None
 
@@ -149,14 +149,12 @@ class Worker:
 
         May be called from any thread and from a signal handler, any number of times.
         """
-        if not self._stopped:
-            self._patient_until = time.monotonic() + self._shutdown_timeout
-        self._stopped = True
+        self._patient_until = min(self._patient_until, time.monotonic() + self._shutdown_timeout)
         self._handlers.stop()
         self._mail.put(None)
 
     def _stopping(self) -> bool:
-        return self._stopped
+        return self._patient_until < math.inf
 
     def _waits_no_longer(self) -> bool:
         # Until there is a subscription, there is nothing to finish that would be worth waiting for.
