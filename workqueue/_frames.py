@@ -25,7 +25,6 @@ _END = bytes([END])
 _MANDATORY = 1
 _PLAIN = 0x1080  # property flags: a delivery mode and a message id, and nothing else
 
-_method = struct.Struct(">HH")
 _answer = struct.Struct(">HHQB")
 _header = struct.Struct(">HHQ")
 _settlement = struct.Struct(">BHLHHQBB")
@@ -52,7 +51,8 @@ def read_plain_properties(properties: bytes) -> str | None:
 @functools.lru_cache(maxsize=256)
 def _publish_method(channel: int, queue: str) -> bytes:
     key = queue.encode()
-    payload = _method.pack(_BASIC, _PUBLISH) + b"\0\0" + b"\0" + bytes([len(key)]) + key + bytes([_MANDATORY])
+    # A reserved number, and the name of the exchange, which is empty.
+    payload = struct.pack(">HHHBB", _BASIC, _PUBLISH, 0, 0, len(key)) + key + bytes([_MANDATORY])
     return frame.pack(METHOD, channel, len(payload)) + payload + _END
 
 
