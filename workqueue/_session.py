@@ -70,21 +70,18 @@ class Session:
         begun = False
         try:
             with self._lock:
-                if begun := self._has_room(len(publish.body)):
-                    publish.started = time.monotonic()
-                    publish.deadline = publish.started + self._timeout
-                    first = self._window.reserve(publish)
-            if not begun:
-                raise self._not_sent(publish.message_id) from self.link.failure
+                self._await_room(publish)
+                begun = True
+                publish.started = time.monotonic()
+                publish.deadline = publish.started + self._timeout
+                first = self._window.reserve(publish)
             if now:  # whoever waits for the answer should not wait for the I/O thread, too
                 self._flush()
                 self._receive(publish)
             elif first:  # one wake-up of the I/O thread for a burst of messages
                 self.link.call_soon(self._flush)
-        except errors.NotSent:
-            raise
-        except BaseException:  # such as KeyboardInterrupt
-            if begun:
+        except BaseException as error:  # such as KeyboardInterrupt
+            if begun and not isinstance(error, errors.NotSent):
                 self._spoiled = True  # here, since the next call may be interrupted, too
                 self.give_up("interrupted while a message was being sent")
             raise
@@ -99,22 +96,19 @@ class Session:
             ack = functools.partial(_frames.ack, PUBLISH_CHANNEL, multiple=False)
             self.link.receive(lambda: None if publish.future.done() else ack(publish.tag))
 
-    def _has_room(self, size: int) -> bool:
+    def _await_room(self, publish: Publish) -> None:
+        size = len(publish.body)
         if not self._window.has_room(size):
             self.link.forbid_waiting_for_itself()
-            self._changed.wait_for(lambda: self.link.failure or self._window.has_room(size), self._timeout)
+            if not self._changed.wait_for(lambda: self.link.failure or self._window.has_room(size), self._timeout):
+                problem = f"not sent: no room in the window for {self._timeout:g} s; {self.state}"
+                if self.link.blocked is None and self._window.next_deadline() is None:
+                    # All was given up, during an alarm that is over: there will never be room again.
+                    self.give_up(problem)
+                raise errors.NotSent(problem, message_id=publish.message_id)
         # A loss is noted before what is in the window is settled: what is reserved now will be.
-        return self.link.failure is None and self._window.has_room(size)
-
-    def _not_sent(self, message_id: str) -> errors.NotSent:
         if lost := self.link.failure:
-            return errors.NotSent(f"not sent: {lost}", message_id=message_id)
-        problem = f"not sent: no room in the window for {self._timeout:g} s; {self.state}"
-        with self._lock:
-            given_up = self.link.blocked is None and self._window.next_deadline() is None
-        if given_up:  # all that is in the window, during an alarm that is over: there will never be room again
-            self.give_up(problem)
-        return errors.NotSent(problem, message_id=message_id)
+            raise errors.NotSent(f"not sent: {lost}", message_id=publish.message_id) from lost
 
     def give_up(self, why: str) -> None:
         """Send nothing more; begin to close it. Of what is not settled yet, nobody can tell."""
