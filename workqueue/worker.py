@@ -232,10 +232,7 @@ class Worker:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
+        ours = _STOP_SIGNALS if threading.current_thread() is threading.main_thread() else ()
         pid = os.getpid()
 
         def on_signal(number: int, _frame: FrameType | None) -> None:
@@ -246,7 +243,7 @@ class Worker:
                 signal.raise_signal(number)
             self.stop()
 
-        previous = {each: signal.signal(each, on_signal) for each in _STOP_SIGNALS}
+        previous = {each: signal.signal(each, on_signal) for each in ours}
         try:
             yield
         finally:
