@@ -110,10 +110,6 @@ class _Connection(SelectConnection):
             late, self._late = self._late, []
             super()._output_marshaled_frames([*late, *frames])  # type: ignore[misc]
 
-    def cut(self, reason: str) -> None:
-        """Drop the connection without the broker's consent, for which pika has no public way. Ends in on_close."""
-        self._terminate_stream(StreamLostError(reason))
-
     def _on_data_available(self, data_in: bytes) -> None:
         buffer = self._frame_buffer + data_in if self._frame_buffer else data_in
         self.bytes_received += len(data_in)  # the heartbeat checker looks at it
@@ -389,11 +385,13 @@ class Link:
     def shut(self, reason: WorkqueueError) -> None:
         """Close it, as lost for this reason, which is told first."""
         self._fail(reason)
+        # Without the broker's consent, for which pika has no public way. Ends in _on_closed.
+        cut = functools.partial(self._connection._terminate_stream, StreamLostError("no longer needed"))
         if self._connection.is_open:
             self._connection.close()
-            self._loop.call_later(CLOSE_TIMEOUT, lambda: self._connection.cut("the broker did not answer"))
+            self._loop.call_later(CLOSE_TIMEOUT, cut)
         elif not (self._connection.is_closing or self._connection.is_closed):
-            self._connection.cut("no longer needed")  # still opening: close() makes pika 1.4 trip over an assertion
+            cut()  # still opening: close() makes pika 1.4 trip over an assertion
 
 
 def read_properties(properties: bytes) -> tuple[str | None, Mapping[str, object]]:
