@@ -48,7 +48,6 @@ OnReturn = Callable[[str | None, str], None]
 OnConfirm = Callable[[bool, int, bool], None]
 OnRefused = Callable[[ChannelClosed], None]
 OnDelivery = Callable[[Consumer, int, bool, bytes, bytes], None]
-Route = Callable[[int, bytes], bool]
 T = TypeVar("T")
 Answer = Callable[[T], None]
 
@@ -66,7 +65,8 @@ class _Connection(SelectConnection):
     _terminate_stream: Callable[[Exception], None]
 
     def __init__(self, writing: threading.RLock, *arguments: Any, **options: Any) -> None:
-        self.routes: dict[int, Route] = {}  # by channel: what is given each frame first, and says whether it took it
+        # By channel: what is given each frame first, and says whether it took it.
+        self.routes: dict[int, Callable[[int, bytes], bool]] = {}
         self.writing = writing
         self.direct: DirectSocket | None = None
         self._late: list[bytes] = []  # what the socket had no room for
