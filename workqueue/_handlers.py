@@ -47,18 +47,14 @@ class Handlers:
         self._tell = tell
         self._on_end = on_end
         self._inbox: queues.SimpleQueue[_Delivery | None] = queues.SimpleQueue()  # None ends a thread
-        self._in_hand: set[int] = set()  # identities of threads
+        self.in_hand: set[int] = set()
+        """The identities of the threads that have a task in hand."""
         self._stopping = False
         self._finish_by: float | None = None
         self.unsettled = False
         """Whether a task could not be settled, once they are stopping."""
         names = (f"workqueue worker {number}" for number in range(1, count + 1))
         self._threads = [threading.Thread(target=self._work, name=name, daemon=True) for name in names]
-
-    @property
-    def in_hand(self) -> int:
-        """How many tasks are being handled."""
-        return len(self._in_hand)
 
     def start(self) -> None:
         """Start the threads."""
@@ -89,8 +85,8 @@ class Handlers:
             self.end()
         for thread in self._threads:
             thread.join(max(0.0, self._finish_by - time.monotonic()))
-        if self._in_hand:
-            raise ShutdownTimeout(f"{tasks(self.in_hand)} not finished within {timeout:g} s")
+        if self.in_hand:
+            raise ShutdownTimeout(f"{tasks(len(self.in_hand))} not finished within {timeout:g} s")
 
     def end(self) -> None:
         """Have the threads end once they have nothing to do."""
@@ -120,7 +116,7 @@ class Handlers:
                 _cancel(delivery.consumer)
                 self._hand_back([delivery])
             else:
-                self._in_hand.add(threading.get_ident())
+                self.in_hand.add(threading.get_ident())
                 try:
                     self._handle(delivery)
                 except BaseException as end:  # noqa: BLE001 - a flaw of ours: it is for run to raise
@@ -128,7 +124,7 @@ class Handlers:
                     self._on_end(end)
                     return
                 finally:
-                    self._in_hand.remove(threading.get_ident())
+                    self.in_hand.remove(threading.get_ident())
 
     def _handle(self, delivery: _Delivery) -> None:
         error: BaseException | None = None

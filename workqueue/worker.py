@@ -103,7 +103,7 @@ class Worker:
         self._link: Link | None = None
 
     def __repr__(self) -> str:
-        in_hand = tasks(self._handlers.in_hand)
+        in_hand = tasks(len(self._handlers.in_hand))
         return f"<Worker {self._name!r} at {safe_url(self._url)} {self._state}, {in_hand} in hand>"
 
     @property
@@ -220,7 +220,7 @@ class Worker:
 
     def _drain(self, link: Link, consumer: Consumer) -> None:
         self._state = "draining"
-        self._tell(Draining(self._name, self._handlers.in_hand))
+        self._tell(Draining(self._name, len(self._handlers.in_hand)))
         consumer.cancel()
         self._handlers.hand_back()
         self._handlers.finish(self._shutdown_timeout)
