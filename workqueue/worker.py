@@ -114,7 +114,7 @@ class Worker:
         return Health(
             connected=connected,
             consuming=connected and state == "consuming",
-            blocked=connected and self._failures.blocked is not None,
+            blocked=connected and self._failures.producer.blocked is not None,
             draining=self._stopping() and state != "stopped",
         )
 
