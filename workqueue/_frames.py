@@ -132,7 +132,6 @@ class Deliveries:
             self._missing -= len(payload)
             self._pieces.append(payload)
         if self._missing <= 0:
-            body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-            tag, self._tag, self._pieces = self._tag, 0, []
-            self._deliver(tag, self._redelivered, self._properties, body)
+            self._deliver(self._tag, self._redelivered, self._properties, b"".join(self._pieces))
+            self._tag, self._pieces = 0, []
         return True
