@@ -132,10 +132,9 @@ class Session:
                     # What a broker in alarm does not read stays here: when its time is over, it was certainly not sent.
                     taken = self._window.take() if self._open and self.link.blocked is None else []
                 frames: list[bytes] = []
+                frame_max = self.link.frame_max
                 for each in taken:
-                    frames += _frames.publish(
-                        PUBLISH_CHANNEL, each.queue, each.properties, each.body, self.link.frame_max
-                    )
+                    frames += _frames.publish(PUBLISH_CHANNEL, each.queue, each.properties, each.body, frame_max)
                 self.link.write(frames)
             except BaseException:  # how far it came, and so what the broker counts, is not known
                 self._open = False
