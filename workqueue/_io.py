@@ -30,7 +30,7 @@ from workqueue import _frames
 from workqueue._consumer import Consumer
 from workqueue._direct import DirectSocket
 from workqueue._explain import explain_closed, explain_refusal
-from workqueue._url import check_url, safe_url
+from workqueue._url import safe_url
 from workqueue.errors import ChannelClosed, Closed, ConnectionLost, ConsumerCancelled, InvalidURL, WorkqueueError
 from workqueue.queue import Queue
 
@@ -431,7 +431,6 @@ def _decoded(properties: bytes) -> BasicProperties:
 
 
 def _parameters(url: str, name: str) -> pika.URLParameters:
-    check_url(url)
     try:
         parameters = pika.URLParameters(url)
     except (ValueError, TypeError, SyntaxError, AttributeError, OSError) as error:

@@ -16,7 +16,7 @@ from workqueue._consumer import Consumer
 from workqueue._failures import Failures
 from workqueue._handlers import Handler, Handlers, check_handler, tasks
 from workqueue._io import Link
-from workqueue._url import check_url, safe_url
+from workqueue._url import safe_url
 from workqueue.errors import AccessRefused, ChannelClosed, ConnectionLost, QueueUnavailable, WorkqueueError
 from workqueue.events import Connected, Disconnected, Draining, Health, Observer, Subscribed, Teller
 from workqueue.queue import Queue, check_name
@@ -77,7 +77,6 @@ class Worker:
         shutdown_timeout: float = 30.0,
         observer: Observer | None = None,
     ) -> None:
-        check_url(url)
         check_handler(handler)
         if concurrency < 1:
             raise ValueError(f"concurrency is 1 or more, not {concurrency}")
@@ -172,11 +171,10 @@ class Worker:
                     if link.failure is not None:
                         raise link.failure
                 self._drain(link, consumer)
+                return
             except WorkqueueError as error:
                 self._state = "connecting"
                 again_at = time.monotonic() + self._delay(error, subscribed_at)
-            else:
-                return
             finally:
                 link.close()
             while not self._stopping() and (left := again_at - time.monotonic()) > 0:
