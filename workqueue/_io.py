@@ -154,6 +154,7 @@ class Link:
         self._connection: _Connection
         self._thread = threading.Thread(target=self._serve, name=f"{name} I/O", daemon=True)
         self.failure: WorkqueueError | None = None  # why the link is of no more use
+        self.usable = True  # unless it was lost or given up
         self.blocked: str | None = None  # why the broker reads nothing that is published, such as "low on memory"
         self.frame_max = 0  # how many bytes a frame may have; none until it is open
 
@@ -174,6 +175,7 @@ class Link:
 
     def give_up(self, reason: WorkqueueError) -> None:
         """Begin to close it, as lost for this reason."""
+        self.usable = False  # at once: whoever hears of it may send again
         self.call_soon(lambda: self.shut(reason))
 
     def close(self) -> None:
@@ -379,7 +381,7 @@ class Link:
         with self._lock:
             if self.failure is not None:
                 return
-            self.failure, self.blocked = reason, None
+            self.failure, self.blocked, self.usable = reason, None, False
         self._on_lost(reason)
 
     def shut(self, reason: WorkqueueError) -> None:

@@ -28,7 +28,6 @@ class Session:
         self._open = False
         self._flushing = False
         self._calm_since = 0.0  # when an alarm has begun or ended last: what was given before may have had no time
-        self._spoiled = False
         self._sender = 0  # the thread that has called send last
         self.link = Link(url, "workqueue producer", self._on_lost, abandoned)
         try:
@@ -39,11 +38,6 @@ class Session:
         except BaseException:
             self.link.close()
             raise
-
-    @property
-    def usable(self) -> bool:
-        """Whether it can send what comes next."""
-        return not (self._spoiled or self.link.failure)
 
     @property
     def state(self) -> str:
@@ -82,8 +76,8 @@ class Session:
                 self.link.call_soon(self._flush)
         except BaseException as error:  # such as KeyboardInterrupt
             if begun and not isinstance(error, errors.NotSent):
-                self._spoiled = True  # here, since the next call may be interrupted, too
-                self.give_up("interrupted while a message was being sent")
+                self.link.usable = False  # here, since the next call may be interrupted, too
+                self.link.give_up(errors.ConnectionLost("interrupted while a message was being sent"))
             raise
 
     def _receive(self, publish: Publish) -> None:
@@ -104,16 +98,11 @@ class Session:
                 problem = f"not sent: no room in the window for {self._timeout:g} s; {self.state}"
                 if self.link.blocked is None and self._window.next_deadline() is None:
                     # All was given up, during an alarm that is over: there will never be room again.
-                    self.give_up(problem)
+                    self.link.give_up(errors.ConnectionLost(problem))
                 raise errors.NotSent(problem, message_id=publish.message_id)
         # A loss is noted before what is in the window is settled: what is reserved now will be.
         if lost := self.link.failure:
             raise errors.NotSent(f"not sent: {lost}", message_id=publish.message_id) from lost
-
-    def give_up(self, why: str) -> None:
-        """Send nothing more; begin to close it. Of what is not settled yet, nobody can tell."""
-        self._spoiled = True  # at once: whoever hears of it may send again
-        self.link.give_up(errors.ConnectionLost(why))
 
     def close(self, timeout: float) -> None:
         """Wait so many seconds for what is not settled; disconnect."""

@@ -172,8 +172,9 @@ class Producer:
         with self._connecting:
             if self._closed.is_set():
                 raise errors.Closed("the producer was closed")
-            if self._session is not None and not self._session.usable:
-                self._session.give_up("interrupted")  # once more: the first time may have been
+            if self._session is not None and not self._session.link.usable:
+                # Once more: the first time may have been interrupted.
+                self._session.link.give_up(errors.ConnectionLost("interrupted"))
                 self._given_up.append(self._session)
                 self._session = None
             if self._session is None:
