@@ -65,17 +65,15 @@ class Handlers:
         """Take a task. May be called from any thread."""
         self._inbox.put(_Delivery(*delivery))
 
-    def drop_unstarted(self) -> None:
-        """Forget the tasks that came by a subscription that is lost: the broker delivers them again."""
-        if dropped := len(self._unstarted()):
-            self._tell(Dropped(self._queue, dropped))
-
     def stop(self) -> None:
         """Start no further task, and cancel a subscription before settling anything on it."""
         self._stopping = True
 
     def hand_back(self) -> None:
-        """Give back what was not started, without counting it as failed."""
+        """Give back what was not started, without counting it as failed.
+
+        What came by a subscription that is lost is only forgotten: the broker delivers it again.
+        """
         self._hand_back(self._unstarted())
 
     def finish(self, timeout: float) -> None:
@@ -94,10 +92,11 @@ class Handlers:
             self._inbox.put(None)
 
     def _hand_back(self, unstarted: list[_Delivery]) -> None:
-        for delivery in unstarted:
-            delivery.consumer.hand_back(delivery.tag)
-        if unstarted:
-            self._tell(HandedBack(self._queue, len(unstarted)))
+        handed_back = sum(delivery.consumer.hand_back(delivery.tag) for delivery in unstarted)
+        if handed_back:
+            self._tell(HandedBack(self._queue, handed_back))
+        if dropped := len(unstarted) - handed_back:
+            self._tell(Dropped(self._queue, dropped))
 
     def _unstarted(self) -> list[_Delivery]:
         deliveries = []
@@ -110,9 +109,7 @@ class Handlers:
 
     def _work(self) -> None:
         while (delivery := self._inbox.get()) is not None:
-            if delivery.consumer.lost:
-                self._tell(Dropped(self._queue, 1))
-            elif self._stopping:
+            if self._stopping or delivery.consumer.lost:
                 _cancel(delivery.consumer)
                 self._hand_back([delivery])
             else:

@@ -208,7 +208,7 @@ class Worker:
         if subscribed_at is None and _is_final(error, declares=isinstance(self._queue, Queue)):
             self._tell(Disconnected(error, "worker"))
             raise error
-        self._handlers.drop_unstarted()
+        self._handlers.hand_back()
         if subscribed_at is not None and time.monotonic() - subscribed_at > STEADY:
             self._backoff.reset()
         delay = self._backoff.next()
