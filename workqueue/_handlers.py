@@ -74,7 +74,11 @@ class Handlers:
 
         What came by a subscription that is lost is only forgotten: the broker delivers it again.
         """
-        self._hand_back(self._unstarted())
+        unstarted = []
+        with contextlib.suppress(queues.Empty):
+            while delivery := self._inbox.get_nowait():
+                unstarted.append(delivery)
+        self._hand_back(unstarted)
 
     def finish(self, timeout: float) -> None:
         """Wait for the tasks in hand. Raises ShutdownTimeout; the time runs from the first call on."""
@@ -97,13 +101,6 @@ class Handlers:
             self._tell(HandedBack(self._queue, handed_back))
         if dropped := len(unstarted) - handed_back:
             self._tell(Dropped(self._queue, dropped))
-
-    def _unstarted(self) -> list[_Delivery]:
-        deliveries = []
-        with contextlib.suppress(queues.Empty):
-            while delivery := self._inbox.get_nowait():
-                deliveries.append(delivery)
-        return deliveries
 
     # In the threads:
 
