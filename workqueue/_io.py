@@ -154,7 +154,7 @@ class Link:
         self._connection: _Connection
         self._thread = threading.Thread(target=self._serve, name=f"{name} I/O", daemon=True)
         self.failure: WorkqueueError | None = None  # why the link is of no more use
-        self.usable = True  # unless it was lost or given up
+        self.usable = False  # whether it is open, and neither lost nor given up
         self.blocked: str | None = None  # why the broker reads nothing that is published, such as "low on memory"
         self.frame_max = 0  # how many bytes a frame may have; none until it is open
 
@@ -162,11 +162,6 @@ class Link:
     def in_io_thread(self) -> bool:
         """Whether the caller is the I/O thread, which must never wait for itself."""
         return threading.current_thread() is self._thread
-
-    @property
-    def is_open(self) -> bool:
-        """Whether there is a connection."""
-        return self.frame_max > 0 and self.failure is None
 
     def open(self) -> None:
         """Connect. Raises ConnectionFailed (AccessRefused, if the broker did not like the credentials)."""
@@ -335,6 +330,7 @@ class Link:
     def _on_open(self, _: object) -> None:
         self._connection.take_over()
         self.frame_max = int(self._connection.params.frame_max)
+        self.usable = True
         self._watch()
         self._opened.put(None)
 

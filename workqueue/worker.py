@@ -109,7 +109,7 @@ class Worker:
     def health(self) -> Health:
         """How it is, for a probe. May be asked from any thread."""
         link, state = self._link, self._state
-        connected = link is not None and link.is_open
+        connected = link is not None and link.usable
         return Health(
             connected=connected,
             consuming=connected and state == "consuming",
