@@ -164,8 +164,14 @@ class Worker:
             subscribed_at: float | None = None
             link = self._link = Link(self._url, "workqueue worker", self._mail.put, self._waits_no_longer)
             try:
-                consumer = self._subscribe(link)
+                link.open()
+                self._tell(Connected(link.safe_url, "worker"))
+                if isinstance(self._queue, Queue):
+                    link.declare(self._queue)
+                consumer = link.consumer(self._name, self._prefetch, self._handlers.deliver)
                 subscribed_at = time.monotonic()
+                self._state = "consuming"
+                self._tell(Subscribed(self._name, self._prefetch))
                 while not self._stopping():
                     self._read_mail(_GLANCE)
                     if link.failure is not None:
@@ -181,16 +187,6 @@ class Worker:
                 self._read_mail(min(left, _GLANCE))
         if self._handlers.in_hand or self._handlers.unsettled:
             raise ConnectionLost("stopped without a connection: what was in hand cannot be settled")
-
-    def _subscribe(self, link: Link) -> Consumer:
-        link.open()
-        self._tell(Connected(link.safe_url, "worker"))
-        if isinstance(self._queue, Queue):
-            link.declare(self._queue)
-        consumer = link.consumer(self._name, self._prefetch, self._handlers.deliver)
-        self._state = "consuming"
-        self._tell(Subscribed(self._name, self._prefetch))
-        return consumer
 
     def _read_mail(self, timeout: float) -> None:
         """Wait for mail, so long at most; raise what a thread has ended of."""
