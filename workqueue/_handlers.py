@@ -142,11 +142,8 @@ class Handlers:
             result = self._handler(message)
             if result is not None and inspect.isawaitable(result):
                 raise TypeError(f"the handler has returned {result!r}, which nobody awaits: the work is not done")
-        except Reject as refusal:
-            return refusal
-        except BaseException as failure:  # SystemExit, too: the next worker would only end of the same task
-            logger.exception("task %s of queue %r failed", message.message_id, self._queue)
-            return failure
+        except BaseException as error:  # noqa: BLE001 - SystemExit, too: the next worker would only end of the same task
+            return error
         return None
 
     def _settle(self, delivery: _Delivery, message: Message, error: BaseException | None) -> tuple[Outcome, bool]:
@@ -157,6 +154,7 @@ class Handlers:
             outcome = "rejected"
             logger.warning("task %s of queue %r was rejected: %s", message.message_id, self._queue, error)
         elif error is not None:
+            logger.error("task %s of queue %r failed", message.message_id, self._queue, exc_info=error)
             # A subscription that is lost needs no copy: the broker delivers the original again.
             copied = None if consumer.lost else self._failures.copy(message, delivery.properties, error)
             outcome, done = copied or "failed", copied not in (None, "rejected")
