@@ -263,9 +263,7 @@ class Link:
 
         ``on_delivery(consumer, tag, redelivered, properties, body)`` is called in the I/O thread.
         """
-
-        def cancelled(_: object) -> None:
-            self.shut(ConsumerCancelled(f"the broker ended the subscription to queue {queue!r}"))
+        ended = ConsumerCancelled(f"the broker ended the subscription to queue {queue!r}")
 
         def start(answer: Answer[Consumer]) -> None:
             def opened(channel: Channel) -> None:
@@ -278,7 +276,7 @@ class Link:
                 consumer = Consumer(self, channel.channel_number, cancel)
                 deliveries = _frames.Deliveries(functools.partial(on_delivery, consumer))
                 self._connection.routes[channel.channel_number] = deliveries.take
-                channel.add_on_cancel_callback(cancelled)
+                channel.add_on_cancel_callback(lambda _: self.shut(ended))
                 channel.basic_qos(prefetch_count=prefetch)
                 # pika sends it once qos is answered. What is delivered takes the route above.
                 tag = channel.basic_consume(queue, lambda *_: None, callback=lambda _: answer(consumer))
