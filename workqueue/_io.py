@@ -37,7 +37,7 @@ from workqueue.queue import Queue
 ANSWER_TIMEOUT = 30.0  # seconds that the broker may take to answer a request
 CLOSE_TIMEOUT = 5.0  # seconds to close a connection politely before it is cut: a broker in alarm does not answer
 PUBLISH_CHANNEL = 1
-_POLL = 0.1
+_POLL = 0.02
 _WATCH = 0.5
 _CHUNK = 1 << 16  # bytes to hand to the socket at a time
 
