@@ -170,9 +170,8 @@ class ConfirmWindow:
         # A tag that is not outstanding settles nothing: whatever the broker means by it, it proves nothing.
         if not multiple:
             return [tag] if tag in self._by_tag else []
-        if tag == 0:  # AMQP: all that are outstanding
-            return list(self._by_tag)
-        return list(itertools.takewhile(lambda outstanding: outstanding <= tag, self._by_tag))
+        last = tag or self._last_tag  # AMQP: with 0, all that are outstanding
+        return list(itertools.takewhile(lambda outstanding: outstanding <= last, self._by_tag))
 
 
 def _each(error: type[PublishError], problem: str) -> Callable[[Publish], PublishError]:

@@ -2,14 +2,13 @@
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from workqueue import _frames
 from workqueue._acks import Settlements
 
 if TYPE_CHECKING:
-    from workqueue._io import Link
+    from workqueue._io import Answer, Link
 
 
 class Consumer:
@@ -19,15 +18,14 @@ class Consumer:
     delivery tag belongs to another task. Those of a burst go out together, with as few acks as can tell it.
     """
 
-    def __init__(self, link: "Link", channel: int, cancel: Callable[[Future[None]], None]) -> None:
+    def __init__(self, link: "Link", channel: int, cancel: "Callable[[Answer[None]], None]") -> None:
         self._link = link
         self._channel = channel
-        self._cancel = cancel
+        self._cancel: Callable[[Answer[None]], None] | None = cancel  # None once that is done
         self._lock = threading.Lock()
         self._pending: list[tuple[int, bytes | None]] = []  # a delivery tag, and a frame unless it is acknowledged
         self._settlements = Settlements()
         self._cancelling = threading.Lock()
-        self._cancelled = False
 
     @property
     def lost(self) -> bool:
@@ -49,9 +47,9 @@ class Consumer:
     def cancel(self) -> None:
         """End the subscription, once. What was on its way here is delivered before this returns."""
         with self._cancelling:
-            if not self._cancelled:
+            if self._cancel is not None:
                 self._link.ask(self._cancel)
-                self._cancelled = True
+                self._cancel = None
 
     def _settle(self, tag: int, frame: bytes | None) -> bool:
         with self._lock:

@@ -34,12 +34,7 @@ class Failures:
             raise ValueError(f"max_attempts is 1 or more, not {max_attempts}")
         self._max_attempts = max_attempts or MAX_ATTEMPTS
         self._tell = tell
-        self._producer = Producer(url, observer=self._hear)
-
-    @property
-    def blocked(self) -> str | None:
-        """Why the broker reads no copies, if it does not."""
-        return self._producer.blocked
+        self.producer = Producer(url, observer=self._hear)
 
     def _hear(self, event: Event) -> None:
         if isinstance(event, Blocked):  # of an alarm, the broker tells only who publishes
@@ -65,7 +60,7 @@ class Failures:
                 headers |= {"x-workqueue-queue": message.queue, "x-workqueue-error": repr(error)[:1000]}
             described = copy_properties(properties, message_id, headers, expires=not last)
             name = target.name if isinstance(target, Queue) else target
-            self._producer._deliver(name, message.body, message_id, described, _RETRIES)
+            self.producer._deliver(name, message.body, message_id, described, _RETRIES)
         except Exception as problem:  # also what odd headers, or the error's own repr, lead to: the worker goes on
             passing = isinstance(problem, WorkqueueError) and not isinstance(problem, Refused)
             fate = "goes back uncounted" if passing else "cannot be copied and is rejected"
@@ -75,4 +70,4 @@ class Failures:
 
     def close(self) -> None:
         """Disconnect. What is not confirmed now, nobody waits for: its original goes back."""
-        self._producer._close(0.0)
+        self.producer._close(0.0)

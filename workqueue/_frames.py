@@ -25,7 +25,6 @@ _END = bytes([END])
 _MANDATORY = 1
 _PLAIN = 0x1080  # property flags: a delivery mode and a message id, and nothing else
 
-_method = struct.Struct(">HH")
 _answer = struct.Struct(">HHQB")
 _header = struct.Struct(">HHQ")
 _settlement = struct.Struct(">BHLHHQBB")
@@ -52,7 +51,8 @@ def read_plain_properties(properties: bytes) -> str | None:
 @functools.lru_cache(maxsize=256)
 def _publish_method(channel: int, queue: str) -> bytes:
     key = queue.encode()
-    payload = _method.pack(_BASIC, _PUBLISH) + b"\0\0" + b"\0" + bytes([len(key)]) + key + bytes([_MANDATORY])
+    # A reserved number, and the name of the exchange, which is empty.
+    payload = struct.pack(">HHHBB", _BASIC, _PUBLISH, 0, 0, len(key)) + key + bytes([_MANDATORY])
     return frame.pack(METHOD, channel, len(payload)) + payload + _END
 
 
@@ -132,7 +132,6 @@ class Deliveries:
             self._missing -= len(payload)
             self._pieces.append(payload)
         if self._missing <= 0:
-            body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-            tag, self._tag, self._pieces = self._tag, 0, []
-            self._deliver(tag, self._redelivered, self._properties, body)
+            self._deliver(self._tag, self._redelivered, self._properties, b"".join(self._pieces))
+            self._tag, self._pieces = 0, []
         return True

@@ -47,20 +47,14 @@ class Handlers:
         self._tell = tell
         self._on_end = on_end
         self._inbox: queues.SimpleQueue[_Delivery | None] = queues.SimpleQueue()  # None ends a thread
-        self._in_hand: set[int] = set()  # identities of threads
+        self.in_hand: set[int] = set()
+        """The identities of the threads that have a task in hand."""
         self._stopping = False
         self._finish_by: float | None = None
-        self.settled_at = 0.0
-        """When something was settled last (on the monotonic clock)."""
         self.unsettled = False
         """Whether a task could not be settled, once they are stopping."""
         names = (f"workqueue worker {number}" for number in range(1, count + 1))
         self._threads = [threading.Thread(target=self._work, name=name, daemon=True) for name in names]
-
-    @property
-    def in_hand(self) -> int:
-        """How many tasks are being handled."""
-        return len(self._in_hand)
 
     def start(self) -> None:
         """Start the threads."""
@@ -71,18 +65,20 @@ class Handlers:
         """Take a task. May be called from any thread."""
         self._inbox.put(_Delivery(*delivery))
 
-    def drop_unstarted(self) -> None:
-        """Forget the tasks that came by a subscription that is lost: the broker delivers them again."""
-        if dropped := len(self._unstarted()):
-            self._tell(Dropped(self._queue, dropped))
-
     def stop(self) -> None:
         """Start no further task, and cancel a subscription before settling anything on it."""
         self._stopping = True
 
     def hand_back(self) -> None:
-        """Give back what was not started, without counting it as failed."""
-        self._hand_back(self._unstarted())
+        """Give back what was not started, without counting it as failed.
+
+        What came by a subscription that is lost is only forgotten: the broker delivers it again.
+        """
+        unstarted = []
+        with contextlib.suppress(queues.Empty):
+            while delivery := self._inbox.get_nowait():
+                unstarted.append(delivery)
+        self._hand_back(unstarted)
 
     def finish(self, timeout: float) -> None:
         """Wait for the tasks in hand. Raises ShutdownTimeout; the time runs from the first call on."""
@@ -91,8 +87,8 @@ class Handlers:
             self.end()
         for thread in self._threads:
             thread.join(max(0.0, self._finish_by - time.monotonic()))
-        if self._in_hand:
-            raise ShutdownTimeout(f"{tasks(self.in_hand)} not finished within {timeout:g} s")
+        if self.in_hand:
+            raise ShutdownTimeout(f"{tasks(len(self.in_hand))} not finished within {timeout:g} s")
 
     def end(self) -> None:
         """Have the threads end once they have nothing to do."""
@@ -100,30 +96,21 @@ class Handlers:
             self._inbox.put(None)
 
     def _hand_back(self, unstarted: list[_Delivery]) -> None:
-        for delivery in unstarted:
-            delivery.consumer.hand_back(delivery.tag)
-        if unstarted:
-            self.settled_at = time.monotonic()
-            self._tell(HandedBack(self._queue, len(unstarted)))
-
-    def _unstarted(self) -> list[_Delivery]:
-        deliveries = []
-        with contextlib.suppress(queues.Empty):
-            while delivery := self._inbox.get_nowait():
-                deliveries.append(delivery)
-        return deliveries
+        handed_back = sum(delivery.consumer.hand_back(delivery.tag) for delivery in unstarted)
+        if handed_back:
+            self._tell(HandedBack(self._queue, handed_back))
+        if dropped := len(unstarted) - handed_back:
+            self._tell(Dropped(self._queue, dropped))
 
     # In the threads:
 
     def _work(self) -> None:
         while (delivery := self._inbox.get()) is not None:
-            if delivery.consumer.lost:
-                self._tell(Dropped(self._queue, 1))
-            elif self._stopping:
+            if self._stopping or delivery.consumer.lost:
                 _cancel(delivery.consumer)
                 self._hand_back([delivery])
             else:
-                self._in_hand.add(threading.get_ident())
+                self.in_hand.add(threading.get_ident())
                 try:
                     self._handle(delivery)
                 except BaseException as end:  # noqa: BLE001 - a flaw of ours: it is for run to raise
@@ -131,7 +118,7 @@ class Handlers:
                     self._on_end(end)
                     return
                 finally:
-                    self._in_hand.remove(threading.get_ident())
+                    self.in_hand.remove(threading.get_ident())
 
     def _handle(self, delivery: _Delivery) -> None:
         error: BaseException | None = None
@@ -155,11 +142,8 @@ class Handlers:
             result = self._handler(message)
             if result is not None and inspect.isawaitable(result):
                 raise TypeError(f"the handler has returned {result!r}, which nobody awaits: the work is not done")
-        except Reject as refusal:
-            return refusal
-        except BaseException as failure:  # SystemExit, too: the next worker would only end of the same task
-            logger.exception("task %s of queue %r failed", message.message_id, self._queue)
-            return failure
+        except BaseException as error:  # noqa: BLE001 - SystemExit, too: the next worker would only end of the same task
+            return error
         return None
 
     def _settle(self, delivery: _Delivery, message: Message, error: BaseException | None) -> tuple[Outcome, bool]:
@@ -170,12 +154,12 @@ class Handlers:
             outcome = "rejected"
             logger.warning("task %s of queue %r was rejected: %s", message.message_id, self._queue, error)
         elif error is not None:
+            logger.error("task %s of queue %r failed", message.message_id, self._queue, exc_info=error)
             # A subscription that is lost needs no copy: the broker delivers the original again.
             copied = None if consumer.lost else self._failures.copy(message, delivery.properties, error)
             outcome, done = copied or "failed", copied not in (None, "rejected")
         if self._stopping:
             _cancel(consumer)
-        self.settled_at = time.monotonic()
         settled = consumer.ack(tag) if done else consumer.reject(tag, requeue=outcome == "failed")
         return outcome, settled
 

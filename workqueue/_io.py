@@ -15,7 +15,6 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
 from typing import Any, TypeVar
 
 import pika
@@ -31,25 +30,26 @@ from workqueue import _frames
 from workqueue._consumer import Consumer
 from workqueue._direct import DirectSocket
 from workqueue._explain import explain_closed, explain_refusal
-from workqueue._url import check_url, safe_url
-from workqueue.errors import Closed, ConnectionLost, ConsumerCancelled, InvalidURL, WorkqueueError
+from workqueue._url import safe_url
+from workqueue.errors import ChannelClosed, Closed, ConnectionLost, ConsumerCancelled, InvalidURL, WorkqueueError
 from workqueue.queue import Queue
 
 ANSWER_TIMEOUT = 30.0  # seconds that the broker may take to answer a request
 CLOSE_TIMEOUT = 5.0  # seconds to close a connection politely before it is cut: a broker in alarm does not answer
 PUBLISH_CHANNEL = 1
-_POLL = 0.1
+_POLL = 0.02
 _WATCH = 0.5
 _CHUNK = 1 << 16  # bytes to hand to the socket at a time
 
 OnLost = Callable[[WorkqueueError], None]
 OnBlocked = Callable[[str | None], None]
+OnOpen = Callable[[], None]
 OnReturn = Callable[[str | None, str], None]
 OnConfirm = Callable[[bool, int, bool], None]
-OnRefused = Callable[[int, str], None]
+OnRefused = Callable[[ChannelClosed], None]
 OnDelivery = Callable[[Consumer, int, bool, bytes, bytes], None]
-Route = Callable[[int, bytes], bool]
 T = TypeVar("T")
+Answer = Callable[[T], None]
 
 
 class _Connection(SelectConnection):
@@ -65,7 +65,8 @@ class _Connection(SelectConnection):
     _terminate_stream: Callable[[Exception], None]
 
     def __init__(self, writing: threading.RLock, *arguments: Any, **options: Any) -> None:
-        self.routes: dict[int, Route] = {}  # by channel: what is given each frame first, and says whether it took it
+        # By channel: what is given each frame first, and says whether it took it.
+        self.routes: dict[int, Callable[[int, bytes], bool]] = {}
         self.writing = writing
         self.direct: DirectSocket | None = None
         self._late: list[bytes] = []  # what the socket had no room for
@@ -109,10 +110,6 @@ class _Connection(SelectConnection):
             late, self._late = self._late, []
             super()._output_marshaled_frames([*late, *frames])  # type: ignore[misc]
 
-    def cut(self, reason: str) -> None:
-        """Drop the connection without the broker's consent, for which pika has no public way. Ends in on_close."""
-        self._terminate_stream(StreamLostError(reason))
-
     def _on_data_available(self, data_in: bytes) -> None:
         buffer = self._frame_buffer + data_in if self._frame_buffer else data_in
         self.bytes_received += len(data_in)  # the heartbeat checker looks at it
@@ -139,40 +136,32 @@ class Link:
     """A connection, whose methods may be called from any thread.
 
     ``on_lost`` is called in the I/O thread, once, when the link is of no more use, be it by ``close``.
-    ``on_blocked`` is called there when the broker stops reading what is published, with its reason, and with None when
-    it goes on. ``abandoned`` is asked now and then while a caller waits; once it is true, the caller gets Closed.
+    ``abandoned`` is asked now and then while a caller waits; once it is true, the caller gets Closed.
     """
 
-    def __init__(
-        self, url: str, name: str, on_lost: OnLost, on_blocked: OnBlocked, abandoned: Callable[[], bool]
-    ) -> None:
+    def __init__(self, url: str, name: str, on_lost: OnLost, abandoned: Callable[[], bool]) -> None:
         self._parameters = _parameters(url, name)
         self.safe_url = safe_url(url)
         self._on_lost = on_lost
-        self._notice_blocked = on_blocked
+        self._notice_blocked: OnBlocked = lambda _: None
         self._abandoned = abandoned
         self._lock = threading.Lock()
         self.writing = threading.RLock()
         """Held by whoever sends, so that it is in order, and while the broker may be closing a channel."""
-        self._opened: Future[None] = Future()
-        self._waiting: set[Future[Any]] = {self._opened}
+        self._opened: queues.SimpleQueue[None] = queues.SimpleQueue()
         self._channels = itertools.cycle(range(PUBLISH_CHANNEL + 1, 64))
         self._loop = IOLoop()
         self._connection: _Connection
         self._thread = threading.Thread(target=self._serve, name=f"{name} I/O", daemon=True)
         self.failure: WorkqueueError | None = None  # why the link is of no more use
+        self.usable = False  # whether it is open, and neither lost nor given up
         self.blocked: str | None = None  # why the broker reads nothing that is published, such as "low on memory"
-        self.frame_max = 0  # how many bytes a frame may have, once it is open
+        self.frame_max = 0  # how many bytes a frame may have; none until it is open
 
     @property
     def in_io_thread(self) -> bool:
         """Whether the caller is the I/O thread, which must never wait for itself."""
         return threading.current_thread() is self._thread
-
-    @property
-    def is_open(self) -> bool:
-        """Whether there is a connection."""
-        return self._opened.done() and self.failure is None
 
     def open(self) -> None:
         """Connect. Raises ConnectionFailed (AccessRefused, if the broker did not like the credentials)."""
@@ -181,6 +170,7 @@ class Link:
 
     def give_up(self, reason: WorkqueueError) -> None:
         """Begin to close it, as lost for this reason."""
+        self.usable = False  # at once: whoever hears of it may send again
         self.call_soon(lambda: self.shut(reason))
 
     def close(self) -> None:
@@ -216,17 +206,12 @@ class Link:
             # In the middle of another frame, the same bytes would mean something else.
             direct.receive(lambda: None if connection._frame_buffer else expected(), connection._on_data_available)
 
-    def ask(self, start: Callable[[Future[T]], None], timeout: float = ANSWER_TIMEOUT) -> T:
+    def ask(self, start: Callable[[Answer[T]], None], timeout: float = ANSWER_TIMEOUT) -> T:
         """Have the I/O thread start something; wait for its answer. Raises what the link was lost to."""
         self.forbid_waiting_for_itself()
-        answer: Future[T] = Future()
-        answer.add_done_callback(self._waiting.discard)
-        with self._lock:
-            if self.failure is not None:
-                raise self.failure
-            self._waiting.add(answer)
-        self.call_soon(lambda: start(answer))
-        return self._await(answer, timeout)
+        answers: queues.SimpleQueue[T] = queues.SimpleQueue()  # as in Producer.send
+        self.call_soon(lambda: start(answers.put))
+        return self._await(answers, timeout)
 
     def declare(self, queue: Queue, timeout: float = ANSWER_TIMEOUT) -> None:
         """Declare the queue and where its dead letters go. Raises TopologyMismatch, ChannelClosed."""
@@ -236,37 +221,41 @@ class Link:
                 pika.data.encode_table([], arguments)
             except (AMQPError, struct.error) as error:
                 raise ValueError(f"no AMQP arguments for queue {each.name!r}: {error!r}") from error
-            self.ask(functools.partial(self._declare, each.name, arguments), timeout)
+            if refusal := self.ask(functools.partial(self._declare, each.name, arguments), timeout):
+                raise refusal
 
     def publisher(
-        self, on_return: OnReturn, on_confirm: OnConfirm, on_open: Callable[[], None], on_refused: OnRefused
+        self, on_return: OnReturn, on_confirm: OnConfirm, on_open: OnOpen, on_refused: OnRefused, on_blocked: OnBlocked
     ) -> None:
         """Open PUBLISH_CHANNEL in confirm mode, to be written to with ``write``.
 
         In the I/O thread are called: ``on_return(message_id, reason)``, ``on_confirm(is_ack, tag, multiple)``,
-        ``on_refused(code, text)`` when the broker closes the channel, and ``on_open()`` each time it is open; but what
+        ``on_refused(error)`` when the broker closes the channel, and ``on_open()`` each time it is open; ``on_blocked``
+        when the broker stops reading what is published, with its reason, and with None when it goes on. But what
         ``receive`` takes, is confirmed in the thread that calls it.
         """
 
         def returned(_: Channel, method: Basic.Return, described: BasicProperties, __: bytes) -> None:
             on_return(described.message_id, f"{method.reply_code} {method.reply_text}")
 
-        def start(answer: Future[None]) -> None:
+        def start(answer: Answer[None]) -> None:
             def opened(channel: Channel) -> None:
                 channel.add_on_return_callback(returned)
                 channel.confirm_delivery(lambda _: None, ready)
 
             def ready(_: object) -> None:
                 on_open()
-                _resolve(answer, None)  # the first time
+                answer(None)
 
-            def refused(code: int, text: str) -> None:
-                on_refused(code, text)
-                self.call_soon(lambda: start(answer))  # not now: pika still has the old one under this number
+            def refused(error: ChannelClosed) -> None:
+                on_refused(error)
+                # Not now: pika still has the old one under this number. Nobody waits for the new one.
+                self.call_soon(lambda: start(lambda _: None))
 
             self._connection.routes[PUBLISH_CHANNEL] = functools.partial(_frames.take_confirm, on_confirm)
             self._open_channel(opened, refused, PUBLISH_CHANNEL)
 
+        self._notice_blocked = on_blocked
         self.ask(start)
 
     def consumer(self, queue: str, prefetch: int, on_delivery: OnDelivery) -> Consumer:
@@ -274,44 +263,39 @@ class Link:
 
         ``on_delivery(consumer, tag, redelivered, properties, body)`` is called in the I/O thread.
         """
+        ended = ConsumerCancelled(f"the broker ended the subscription to queue {queue!r}")
 
-        def cancelled(_: object) -> None:
-            self.shut(ConsumerCancelled(f"the broker ended the subscription to queue {queue!r}"))
-
-        def refused(code: int, text: str) -> None:
-            self.shut(explain_refusal(code, text))
-
-        def start(answer: Future[Consumer]) -> None:
+        def start(answer: Answer[Consumer]) -> None:
             def opened(channel: Channel) -> None:
-                def cancel(answer: Future[None]) -> None:
+                def cancel(answer: Answer[None]) -> None:
                     # Not basic_cancel: after it, pika rejects what still arrives, and that would count as a failure.
                     method = Basic.Cancel(consumer_tag=tag, nowait=False)
                     answers = [(Basic.CancelOk, {"consumer_tag": tag})]
-                    channel._rpc(method, lambda _: _resolve(answer, None), answers)  # type: ignore[attr-defined]
+                    channel._rpc(method, lambda _: answer(None), answers)  # type: ignore[attr-defined]
 
                 consumer = Consumer(self, channel.channel_number, cancel)
                 deliveries = _frames.Deliveries(functools.partial(on_delivery, consumer))
                 self._connection.routes[channel.channel_number] = deliveries.take
-                channel.add_on_cancel_callback(cancelled)
+                channel.add_on_cancel_callback(lambda _: self.shut(ended))
                 channel.basic_qos(prefetch_count=prefetch)
                 # pika sends it once qos is answered. What is delivered takes the route above.
-                tag = channel.basic_consume(queue, lambda *_: None, callback=lambda _: _resolve(answer, consumer))
+                tag = channel.basic_consume(queue, lambda *_: None, callback=lambda _: answer(consumer))
 
-            self._open_channel(opened, refused)
+            self._open_channel(opened, self.shut)
 
         return self.ask(start)
 
-    def _await(self, answer: Future[T], timeout: float = ANSWER_TIMEOUT) -> T:
-        answered: queues.SimpleQueue[Future[T]] = queues.SimpleQueue()  # as in Producer.send
-        answer.add_done_callback(answered.put)
+    def _await(self, answers: "queues.SimpleQueue[T]", timeout: float = ANSWER_TIMEOUT) -> T:
+        # Bit by bit: that the link was lost, or nobody needs it any more, is no answer.
         deadline = time.monotonic() + timeout
-        while (left := deadline - time.monotonic()) > 0:
+        while self.failure is None and (left := deadline - time.monotonic()) > 0:
             with contextlib.suppress(queues.Empty):
-                return answered.get(timeout=min(left, _POLL)).result()
+                return answers.get(timeout=min(left, _POLL))
             if self._abandoned():
                 raise Closed("stopped before the broker answered")
         alarm = f", {self.blocked}" if self.blocked else ""
-        raise ConnectionLost(f"the broker at {self.safe_url} did not answer within {timeout:g} s{alarm}")
+        late = f"the broker at {self.safe_url} did not answer within {timeout:g} s{alarm}"
+        raise self.failure or ConnectionLost(late)
 
     # From here on: in the I/O thread.
 
@@ -344,8 +328,9 @@ class Link:
     def _on_open(self, _: object) -> None:
         self._connection.take_over()
         self.frame_max = int(self._connection.params.frame_max)
+        self.usable = True
         self._watch()
-        _resolve(self._opened, None)
+        self._opened.put(None)
 
     def _watch(self) -> None:
         # Who reads in its own thread may have been interrupted, by a signal handler that waits for this one.
@@ -353,30 +338,26 @@ class Link:
             direct.watch()
             self.call_later(_WATCH, self._watch)
 
-    def _declare(self, name: str, arguments: dict[str, Any], answer: Future[None]) -> None:
+    def _declare(self, name: str, arguments: dict[str, Any], answer: Answer[ChannelClosed | None]) -> None:
         # On a channel of its own, because a refusal closes it.
         def opened(channel: Channel) -> None:
             def declared(_: object) -> None:
-                _resolve(answer, None)
+                answer(None)
                 if channel.is_open:  # and not closed meanwhile, with the connection
                     channel.close()
 
             channel.queue_declare(name, durable=True, arguments=arguments, callback=declared)
 
-        def refused(code: int, text: str) -> None:
-            if not answer.done():
-                answer.set_exception(explain_refusal(code, text))
-
-        self._open_channel(opened, refused, next(self._channels))
+        self._open_channel(opened, answer, next(self._channels))
 
     def _open_channel(
         self, on_open: Callable[[Channel], None], on_refused: OnRefused, number: int | None = None
     ) -> None:
-        """``on_refused(code, text)`` is called when the broker closes it, but for the whole connection."""
+        """``on_refused`` is called with the broker's reason when it closes it, but for the whole connection."""
 
         def closed(_: Channel, reason: Exception) -> None:
             if isinstance(reason, ChannelClosedByBroker) and self.failure is None:
-                on_refused(reason.reply_code, reason.reply_text)
+                on_refused(explain_refusal(reason.reply_code, reason.reply_text))
 
         self._connection.channel(number, on_open_callback=on_open).add_on_close_callback(closed)
 
@@ -386,7 +367,7 @@ class Link:
             self._notice_blocked(self.blocked)
 
     def _on_closed(self, _: object, reason: BaseException) -> None:
-        self._fail(explain_closed(reason, self.safe_url, opened=self._opened.done()))
+        self._fail(explain_closed(reason, self.safe_url, opened=self.frame_max > 0))
         self._connection.release()
         self._loop.stop()
 
@@ -394,21 +375,19 @@ class Link:
         with self._lock:
             if self.failure is not None:
                 return
-            self.failure, self.blocked = reason, None
-            waiting = list(self._waiting)
-        for answer in waiting:
-            if not answer.done():
-                answer.set_exception(reason)
+            self.failure, self.blocked, self.usable = reason, None, False
         self._on_lost(reason)
 
     def shut(self, reason: WorkqueueError) -> None:
         """Close it, as lost for this reason, which is told first."""
         self._fail(reason)
+        # Without the broker's consent, for which pika has no public way. Ends in _on_closed.
+        cut = functools.partial(self._connection._terminate_stream, StreamLostError("no longer needed"))
         if self._connection.is_open:
             self._connection.close()
-            self._loop.call_later(CLOSE_TIMEOUT, lambda: self._connection.cut("the broker did not answer"))
+            self._loop.call_later(CLOSE_TIMEOUT, cut)
         elif not (self._connection.is_closing or self._connection.is_closed):
-            self._connection.cut("no longer needed")  # still opening: close() makes pika 1.4 trip over an assertion
+            cut()  # still opening: close() makes pika 1.4 trip over an assertion
 
 
 def read_properties(properties: bytes) -> tuple[str | None, Mapping[str, object]]:
@@ -447,13 +426,7 @@ def _decoded(properties: bytes) -> BasicProperties:
     return described
 
 
-def _resolve(answer: Future[T], value: T) -> None:
-    if not answer.done():  # nobody waits any more when the link was lost in between
-        answer.set_result(value)
-
-
 def _parameters(url: str, name: str) -> pika.URLParameters:
-    check_url(url)
     try:
         parameters = pika.URLParameters(url)
     except (ValueError, TypeError, SyntaxError, AttributeError, OSError) as error:

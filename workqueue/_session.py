@@ -26,24 +26,18 @@ class Session:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._open = False
-        self._timing = False
         self._flushing = False
         self._calm_since = 0.0  # when an alarm has begun or ended last: what was given before may have had no time
-        self._spoiled = False
         self._sender = 0  # the thread that has called send last
-        self.link = Link(url, "workqueue producer", self._on_lost, self._on_blocked, abandoned)
+        self.link = Link(url, "workqueue producer", self._on_lost, abandoned)
         try:
             self.link.open()
-            self.link.publisher(self._on_return, self._on_confirm, self._on_open, self._on_refused)
+            self.link.publisher(self._on_return, self._on_confirm, self._on_open, self._on_refused, self._on_blocked)
+            self.link.call_soon(self._watch_deadlines)
             tell(Connected(self.link.safe_url, "producer"))
         except BaseException:
             self.link.close()
             raise
-
-    @property
-    def usable(self) -> bool:
-        """Whether it can send what comes next."""
-        return not (self._spoiled or self.link.failure)
 
     @property
     def state(self) -> str:
@@ -70,23 +64,20 @@ class Session:
         begun = False
         try:
             with self._lock:
-                if begun := self._has_room(len(publish.body)):
-                    publish.started = time.monotonic()
-                    publish.deadline = publish.started + self._timeout
-                    first = self._window.reserve(publish)
-            if not begun:
-                raise self._not_sent(publish.message_id) from self.link.failure
+                self._await_room(publish)
+                begun = True
+                publish.started = time.monotonic()
+                publish.deadline = publish.started + self._timeout
+                first = self._window.reserve(publish)
             if now:  # whoever waits for the answer should not wait for the I/O thread, too
                 self._flush()
                 self._receive(publish)
             elif first:  # one wake-up of the I/O thread for a burst of messages
                 self.link.call_soon(self._flush)
-        except errors.NotSent:
-            raise
-        except BaseException:  # such as KeyboardInterrupt
-            if begun:
-                self._spoiled = True  # here, since the next call may be interrupted, too
-                self.give_up("interrupted while a message was being sent")
+        except BaseException as error:  # such as KeyboardInterrupt
+            if begun and not isinstance(error, errors.NotSent):
+                self.link.usable = False  # here, since the next call may be interrupted, too
+                self.link.give_up(errors.ConnectionLost("interrupted while a message was being sent"))
             raise
 
     def _receive(self, publish: Publish) -> None:
@@ -99,27 +90,19 @@ class Session:
             ack = functools.partial(_frames.ack, PUBLISH_CHANNEL, multiple=False)
             self.link.receive(lambda: None if publish.future.done() else ack(publish.tag))
 
-    def _has_room(self, size: int) -> bool:
+    def _await_room(self, publish: Publish) -> None:
+        size = len(publish.body)
         if not self._window.has_room(size):
             self.link.forbid_waiting_for_itself()
-            self._changed.wait_for(lambda: self.link.failure or self._window.has_room(size), self._timeout)
+            if not self._changed.wait_for(lambda: self.link.failure or self._window.has_room(size), self._timeout):
+                problem = f"not sent: no room in the window for {self._timeout:g} s; {self.state}"
+                if self.link.blocked is None and self._window.next_deadline() is None:
+                    # All was given up, during an alarm that is over: there will never be room again.
+                    self.link.give_up(errors.ConnectionLost(problem))
+                raise errors.NotSent(problem, message_id=publish.message_id)
         # A loss is noted before what is in the window is settled: what is reserved now will be.
-        return self.link.failure is None and self._window.has_room(size)
-
-    def _not_sent(self, message_id: str) -> errors.NotSent:
         if lost := self.link.failure:
-            return errors.NotSent(f"not sent: {lost}", message_id=message_id)
-        problem = f"not sent: no room in the window for {self._timeout:g} s; {self.state}"
-        with self._lock:
-            given_up = self.link.blocked is None and self._window.next_deadline() is None
-        if given_up:  # all that is in the window, during an alarm that is over: there will never be room again
-            self.give_up(problem)
-        return errors.NotSent(problem, message_id=message_id)
-
-    def give_up(self, why: str) -> None:
-        """Send nothing more; begin to close it. Of what is not settled yet, nobody can tell."""
-        self._spoiled = True  # at once: whoever hears of it may send again
-        self.link.give_up(errors.ConnectionLost(why))
+            raise errors.NotSent(f"not sent: {lost}", message_id=publish.message_id) from lost
 
     def close(self, timeout: float) -> None:
         """Wait so many seconds for what is not settled; disconnect."""
@@ -138,47 +121,38 @@ class Session:
                     # What a broker in alarm does not read stays here: when its time is over, it was certainly not sent.
                     taken = self._window.take() if self._open and self.link.blocked is None else []
                 frames: list[bytes] = []
+                frame_max = self.link.frame_max
                 for each in taken:
-                    frames += _frames.publish(
-                        PUBLISH_CHANNEL, each.queue, each.properties, each.body, self.link.frame_max
-                    )
+                    frames += _frames.publish(PUBLISH_CHANNEL, each.queue, each.properties, each.body, frame_max)
                 self.link.write(frames)
             except BaseException:  # how far it came, and so what the broker counts, is not known
                 self._open = False
                 raise
             finally:
                 self._flushing = False
-        if not self._timing:
-            self.link.call_soon(self._watch_deadlines)
 
     # In the I/O thread (but a confirmation may be taken by who waits for it):
 
     def _watch_deadlines(self) -> None:
+        now = time.monotonic()
         with self._lock:
-            deadline = None if self._timing else self._window.next_deadline()
-        if deadline is not None:
-            self._timing = True
-            self.link.call_later(max(0.0, deadline - time.monotonic()), self._on_deadline)
-
-    def _on_deadline(self) -> None:
-        self._timing = False
-        with self._lock:
-            late = self._window.expired(time.monotonic(), f"within {self._timeout:g} s; {self.state}")
+            late = self._window.expired(now, f"within {self._timeout:g} s; {self.state}")
+            following = self._window.next_deadline() or now + self._timeout  # whatever is sent later has so long
+        self.link.call_later(max(0.0, following - now), self._watch_deadlines)
         if self.link.blocked is None and any(publish.started >= self._calm_since for publish, _ in late):
             # There may never be an answer again: RabbitMQ 4.3.6 forgets what it owes a channel that has published to a
             # quorum queue without a majority. At once, before anybody hears of it, who may try again.
             self.link.shut(errors.ConnectionLost(f"no answer within {self._timeout:g} s"))
         self._settle(lambda: late)
-        self._watch_deadlines()
 
     def _on_open(self) -> None:
         self._open = True
         self._flush()
 
-    def _on_refused(self, code: int, text: str) -> None:
+    def _on_refused(self, error: errors.ChannelClosed) -> None:
         self._open = False
         # Later: nothing may be sent now, and the callback of a future may wait for a thread that is about to.
-        self.link.call_soon(lambda: self._settle(lambda: self._window.channel_closed(code, text)))
+        self.link.call_soon(lambda: self._settle(lambda: self._window.channel_closed(error.code, error.text)))
 
     def _on_blocked(self, reason: str | None) -> None:
         self._tell(Blocked(reason, "producer"))

@@ -114,12 +114,12 @@ class TopologyMismatch(ChannelClosed):
 
     hint = "Declare the queue as the broker has it, use another name, or delete the queue once it is drained."
 
+    _VALUE = r"(?:none|(?:the value )?'(?P<{}>.*?)'(?: of type '\w+')?)"
     _TEXT = re.compile(
         r"inequivalent arg '(?P<argument>[^']+)' for queue '(?P<queue>.*)' in vhost '.*': "
-        r"received (?P<asked>.+?) but current is (?P<actual>.+)$",
+        rf"received {_VALUE.format('asked')} but current is {_VALUE.format('actual')}$",
         re.DOTALL,
     )
-    _VALUE = re.compile(r"^(?:the value )?'(?P<value>.*?)'(?: of type '\w+')?$", re.DOTALL)
 
     def __init__(self, text: str, *, queue: str, argument: str, asked: str | None, actual: str | None) -> None:
         super().__init__(406, text)
@@ -137,11 +137,7 @@ class TopologyMismatch(ChannelClosed):
     def parse(cls, text: str) -> Self | None:
         """Read the broker's explanation of a refused declaration; ``None`` if it speaks of something else."""
         found = cls._TEXT.search(text)
-        if found is None:
-            return None
-        said = found.group("asked", "actual")
-        asked, actual = (None if each == "none" else cls._VALUE.sub(r"\g<value>", each) for each in said)
-        return cls(text, queue=found["queue"], argument=found["argument"], asked=asked, actual=actual)
+        return cls(text, **found.groupdict()) if found else None
 
 
 class ConsumerCancelled(WorkqueueError):

@@ -1,12 +1,13 @@
 """What happens in a producer or a worker, for whoever watches: metrics, logs, tests.
 
-Pass an :class:`Observer` as ``observer=``. It is called in whatever thread something happened, so it must be quick and
+Pass an ``Observer`` as ``observer=``. It is called in whatever thread something happened, so it must be quick and
 must not call the producer or worker. What it raises is logged, and changes nothing.
 """
 
 import dataclasses
 import logging
-from typing import Literal, Protocol
+from collections.abc import Callable
+from typing import Literal
 
 from workqueue.errors import WorkqueueError
 from workqueue.message import Message
@@ -127,12 +128,8 @@ Event = ConnectionEvent | PublishEvent | TaskEvent
 """Everything that an observer hears of."""
 
 
-class Observer(Protocol):
-    """Hears of every event."""
-
-    def __call__(self, event: Event, /) -> None:
-        """Take note of it."""
-        ...
+Observer = Callable[[Event], None]
+"""Hears of every event."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

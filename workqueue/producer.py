@@ -18,16 +18,8 @@ from workqueue._url import check_url, safe_url
 from workqueue.events import Observer, Teller
 from workqueue.queue import Queue, check_name
 
-PASSING = (
-    errors.ConnectionFailed,
-    errors.ConnectionLost,
-    errors.QueueUnavailable,
-    errors.Unroutable,
-    errors.Nacked,
-    errors.NotSent,
-    errors.OutcomeUnknown,
-)
-"""What may be gone at the next attempt (unless it is AccessRefused)."""
+PASSING = (errors.ConnectionFailed, errors.ConnectionLost, errors.QueueUnavailable, errors.PublishError)
+"""What may be gone at the next attempt (unless it is AccessRefused, or Refused)."""
 
 _Futures = SimpleQueue[Future[None]]
 
@@ -153,7 +145,7 @@ class Producer:
                 self._publish(queue, body, message_id, properties, settled=settled)
                 return settled.get().result()
             except PASSING as error:
-                if backoff.attempts >= retry or isinstance(error, errors.AccessRefused):
+                if backoff.attempts >= retry or isinstance(error, errors.AccessRefused | errors.Refused):
                     raise
                 if self._closed.wait(backoff.next()):
                     raise
@@ -180,8 +172,9 @@ class Producer:
         with self._connecting:
             if self._closed.is_set():
                 raise errors.Closed("the producer was closed")
-            if self._session is not None and not self._session.usable:
-                self._session.give_up("interrupted")  # once more: the first time may have been
+            if self._session is not None and not self._session.link.usable:
+                # Once more: the first time may have been interrupted.
+                self._session.link.give_up(errors.ConnectionLost("interrupted"))
                 self._given_up.append(self._session)
                 self._session = None
             if self._session is None:

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 QueueType = Literal["quorum", "classic"]
-Overflow = Literal["drop-head", "reject-publish"]
 
 
 def check_name(name: str) -> None:
@@ -42,7 +41,7 @@ class Queue:
     dead_letter: "Queue | str | None" = None
     message_ttl: float | None = None
     max_length: int | None = None
-    overflow: Overflow | None = None
+    overflow: Literal["drop-head", "reject-publish"] | None = None
     extra: Mapping[str, object] = dataclasses.field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import os
 import queue as queues
 import signal
@@ -15,9 +16,9 @@ from workqueue._consumer import Consumer
 from workqueue._failures import Failures
 from workqueue._handlers import Handler, Handlers, check_handler, tasks
 from workqueue._io import Link
-from workqueue._url import check_url, safe_url
+from workqueue._url import safe_url
 from workqueue.errors import AccessRefused, ChannelClosed, ConnectionLost, QueueUnavailable, WorkqueueError
-from workqueue.events import Blocked, Connected, Disconnected, Draining, Health, Observer, Subscribed, Teller
+from workqueue.events import Connected, Disconnected, Draining, Health, Observer, Subscribed, Teller
 from workqueue.queue import Queue, check_name
 
 ACK_GRACE = 0.1
@@ -76,7 +77,6 @@ class Worker:
         shutdown_timeout: float = 30.0,
         observer: Observer | None = None,
     ) -> None:
-        check_url(url)
         check_handler(handler)
         if concurrency < 1:
             raise ValueError(f"concurrency is 1 or more, not {concurrency}")
@@ -97,24 +97,23 @@ class Worker:
         self._mail: queues.SimpleQueue[BaseException | None] = queues.SimpleQueue()
         self._handlers = Handlers(self._name, handler, concurrency, self._failures, self._tell, self._mail.put)
         self._state = "not started"
-        self._stopped = False
-        self._patient_until = 0.0
+        self._patient_until = math.inf  # until it is asked to stop
         self._backoff = Backoff()
         self._link: Link | None = None
 
     def __repr__(self) -> str:
-        in_hand = tasks(self._handlers.in_hand)
+        in_hand = tasks(len(self._handlers.in_hand))
         return f"<Worker {self._name!r} at {safe_url(self._url)} {self._state}, {in_hand} in hand>"
 
     @property
     def health(self) -> Health:
         """How it is, for a probe. May be asked from any thread."""
         link, state = self._link, self._state
-        connected = link is not None and link.is_open
+        connected = link is not None and link.usable
         return Health(
             connected=connected,
             consuming=connected and state == "consuming",
-            blocked=connected and link is not None and (link.blocked or self._failures.blocked) is not None,
+            blocked=connected and self._failures.producer.blocked is not None,
             draining=self._stopping() and state != "stopped",
         )
 
@@ -149,14 +148,12 @@ class Worker:
 
         May be called from any thread and from a signal handler, any number of times.
         """
-        if not self._stopped:
-            self._patient_until = time.monotonic() + self._shutdown_timeout
-        self._stopped = True
+        self._patient_until = min(self._patient_until, time.monotonic() + self._shutdown_timeout)
         self._handlers.stop()
         self._mail.put(None)
 
     def _stopping(self) -> bool:
-        return self._stopped
+        return self._patient_until < math.inf
 
     def _waits_no_longer(self) -> bool:
         # Until there is a subscription, there is nothing to finish that would be worth waiting for.
@@ -165,42 +162,31 @@ class Worker:
     def _serve(self) -> None:
         while not self._stopping():
             subscribed_at: float | None = None
-            link = self._link = Link(
-                self._url,
-                "workqueue worker",
-                on_lost=self._mail.put,
-                on_blocked=lambda reason: self._tell(Blocked(reason, "worker")),
-                abandoned=self._waits_no_longer,
-            )
+            link = self._link = Link(self._url, "workqueue worker", self._mail.put, self._waits_no_longer)
             try:
-                consumer = self._subscribe(link)
+                link.open()
+                self._tell(Connected(link.safe_url, "worker"))
+                if isinstance(self._queue, Queue):
+                    link.declare(self._queue)
+                consumer = link.consumer(self._name, self._prefetch, self._handlers.deliver)
                 subscribed_at = time.monotonic()
+                self._state = "consuming"
+                self._tell(Subscribed(self._name, self._prefetch))
                 while not self._stopping():
                     self._read_mail(_GLANCE)
                     if link.failure is not None:
                         raise link.failure
                 self._drain(link, consumer)
+                return
             except WorkqueueError as error:
                 self._state = "connecting"
                 again_at = time.monotonic() + self._delay(error, subscribed_at)
-            else:
-                return
             finally:
                 link.close()
             while not self._stopping() and (left := again_at - time.monotonic()) > 0:
                 self._read_mail(min(left, _GLANCE))
         if self._handlers.in_hand or self._handlers.unsettled:
             raise ConnectionLost("stopped without a connection: what was in hand cannot be settled")
-
-    def _subscribe(self, link: Link) -> Consumer:
-        link.open()
-        self._tell(Connected(link.safe_url, "worker"))
-        if isinstance(self._queue, Queue):
-            link.declare(self._queue)
-        consumer = link.consumer(self._name, self._prefetch, self._handlers.deliver)
-        self._state = "consuming"
-        self._tell(Subscribed(self._name, self._prefetch))
-        return consumer
 
     def _read_mail(self, timeout: float) -> None:
         """Wait for mail, so long at most; raise what a thread has ended of."""
@@ -218,7 +204,7 @@ class Worker:
         if subscribed_at is None and _is_final(error, declares=isinstance(self._queue, Queue)):
             self._tell(Disconnected(error, "worker"))
             raise error
-        self._handlers.drop_unstarted()
+        self._handlers.hand_back()
         if subscribed_at is not None and time.monotonic() - subscribed_at > STEADY:
             self._backoff.reset()
         delay = self._backoff.next()
@@ -228,12 +214,11 @@ class Worker:
 
     def _drain(self, link: Link, consumer: Consumer) -> None:
         self._state = "draining"
-        self._tell(Draining(self._name, self._handlers.in_hand))
+        self._tell(Draining(self._name, len(self._handlers.in_hand)))
         consumer.cancel()
         self._handlers.hand_back()
         self._handlers.finish(self._shutdown_timeout)
-        while link.failure is None and (left := self._handlers.settled_at + ACK_GRACE - time.monotonic()) > 0:
-            self._read_mail(left)
+        time.sleep(ACK_GRACE)
         while not self._mail.empty():
             self._read_mail(0.0)
         if link.failure is not None:
@@ -241,10 +226,7 @@ class Worker:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
+        ours = _STOP_SIGNALS if threading.current_thread() is threading.main_thread() else ()
         pid = os.getpid()
 
         def on_signal(number: int, _frame: FrameType | None) -> None:
@@ -255,7 +237,7 @@ class Worker:
                 signal.raise_signal(number)
             self.stop()
 
-        previous = {each: signal.signal(each, on_signal) for each in _STOP_SIGNALS}
+        previous = {each: signal.signal(each, on_signal) for each in ours}
         try:
             yield
         finally:

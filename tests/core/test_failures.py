@@ -40,7 +40,7 @@ def test_a_task_whose_copy_the_broker_will_never_have_is_for_it_to_dead_letter(a
     def refuse(_queue, _body, message_id, *_):
         raise Refused(403, "ACCESS_REFUSED - write access to exchange 'amq.default'", message_id=message_id)
 
-    monkeypatch.setattr(failures._producer, "_deliver", refuse)
+    monkeypatch.setattr(failures.producer, "_deliver", refuse)
 
     assert (
         failures.copy(Message(b"task", "q", "m1"), plain_properties("m1", persistent=True), ValueError()) == "rejected"

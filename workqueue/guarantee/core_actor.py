@@ -12,12 +12,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Any
 
 from pika.channel import Channel
 
 from workqueue._consumer import Consumer
+from workqueue._io import Answer
 from workqueue.errors import ConnectionLost, WorkqueueError
 from workqueue.events import Disconnected, Event, Subscribed
 from workqueue.guarantee.actor import URL_VARIABLE, Options, say, task_of
@@ -87,11 +87,11 @@ class Actor:
 
     def _sync(self) -> None:
         # What the broker sent on this channel before its answer arrives before its answer.
-        def ask(answer: "Future[int]") -> None:
+        def ask(answer: Answer[int]) -> None:
             self._channel().queue_declare(
                 self._options.queue,
                 passive=True,
-                callback=lambda frame: answer.set_result(frame.method.message_count),
+                callback=lambda frame: answer(frame.method.message_count),
             )
 
         assert self._worker._link is not None

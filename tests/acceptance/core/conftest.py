@@ -118,7 +118,7 @@ def wait_so_long():
 
     def wait(producer, seconds):
         producer._session._timeout = seconds
-        producer._session._timing = False  # for the deadlines of before
+        producer._session.link.call_soon(producer._session._watch_deadlines)  # else that waits for those of before
 
     return wait
 

@@ -3,14 +3,13 @@
 import contextlib
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Any
 
 from pika.channel import Channel
 
 from workqueue._consumer import Consumer
 from workqueue._handlers import Handlers, _Delivery
-from workqueue._io import Link
+from workqueue._io import Answer, Link
 from workqueue.errors import WorkqueueError
 from workqueue.guarantee.mutants._mutant import Made, Method, Mutant, replace
 from workqueue.worker import Worker
@@ -60,8 +59,8 @@ def _channel(consumer: Consumer) -> Channel:
 
 def _wait_for_the_broker(consumer: Consumer) -> None:
     # So that a mistake does not depend on whether the broker hears of it before the worker is killed, or leaves.
-    def ask(answer: "Future[None]") -> None:
-        _channel(consumer).flow(True, lambda _: answer.set_result(None))
+    def ask(answer: Answer[None]) -> None:
+        _channel(consumer).flow(True, lambda _: answer(None))
 
     with contextlib.suppress(WorkqueueError):  # the answer was to close the channel
         consumer._link.ask(ask)

@@ -111,7 +111,14 @@ def _old_tasks_kept(made: Made) -> None:
                 made()
             handlers._handle(delivery)
 
-    replace(Handlers, "drop_unstarted", lambda _: lambda _: None)
+    def around_hand_back(original: Method) -> Method:
+        def hand_back(handlers: Handlers) -> None:
+            if handlers._stopping:
+                original(handlers)
+
+        return hand_back
+
+    replace(Handlers, "hand_back", around_hand_back)
     replace(Handlers, "_work", lambda _: work)
 
 
