@@ -1,13 +1,12 @@
 """What happens in a producer or a worker, for whoever watches: metrics, logs, tests.
 
-Pass an ``Observer`` as ``observer=``. It is called in whatever thread something happened, so it must be quick and
+Pass an :class:`Observer` as ``observer=``. It is called in whatever thread something happened, so it must be quick and
 must not call the producer or worker. What it raises is logged, and changes nothing.
 """
 
 import dataclasses
 import logging
-from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Protocol
 
 from workqueue.errors import WorkqueueError
 from workqueue.message import Message
@@ -128,8 +127,12 @@ Event = ConnectionEvent | PublishEvent | TaskEvent
 """Everything that an observer hears of."""
 
 
-Observer = Callable[[Event], None]
-"""Hears of every event."""
+class Observer(Protocol):
+    """Hears of every event."""
+
+    def __call__(self, event: Event, /) -> None:
+        """Take note of it."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
