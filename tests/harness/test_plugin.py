@@ -332,3 +332,9 @@ def test_the_plugin_imports_nothing_heavy():
 
     heavy = {"pika", "docker", "testcontainers", "psutil", "rich", "click", "requests", "packaging", "platformdirs"}
     assert not heavy & set(run.stdout.split())
+
+
+def test_the_plugin_can_be_imported_by_the_oldest_pytest_that_is_permitted():
+    """8.3 has no TerminalReporter, and what cannot be imported there ends every pytest run in the environment."""
+    script = "import pytest; vars(pytest).pop('TerminalReporter', 0); import workqueue.guarantee.plugin"
+    subprocess.run([sys.executable, "-c", script], check=True)
