@@ -28,11 +28,11 @@ class Collector:
         self._write("no-broker", message=message)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """What is going to run is known."""
+        """What is going to run is known, or refused: then it may be there all the same."""
         planned = [
             {"slug": entry_of(item).slug, "queue_type": queue_type_of(item)}
             for item in session.items
-            if isinstance(item, pytest.Function) and entry_of(item) is not None
+            if isinstance(item, pytest.Function) and entry_of(item) is not None and hasattr(item, "callspec")
         ]
         self._write("planned", cells=planned)
 

@@ -38,7 +38,10 @@ def _doubted(item: pytest.Function, error: BaseException) -> BaseException:
     """What the error says, as far as it is the broker's: before anything is torn down."""
     from workqueue.guarantee.doubt import doubted
     from workqueue.guarantee.evidence import Evidence
+    from workqueue.guarantee.verdict import Unknown
 
+    if isinstance(error, pytest.FixtureLookupError):  # whose words are made for pytest's own report alone
+        return Unknown(error.msg or f"fixture {error.argname!r} not found")
     broker = item.stash.get(BROKER, None)
     if broker is None or entry_of(item).across is not None:  # nothing was asked of it; or its scene did that in time
         return error

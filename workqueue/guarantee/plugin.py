@@ -12,7 +12,7 @@ import pytest
 
 from workqueue.broker.hidden import shown
 from workqueue.guarantee import hooks, judging, proving, settings
-from workqueue.guarantee.collecting import entry_of, is_wanted
+from workqueue.guarantee.collecting import entry_of, give_what_specs_have, is_wanted, wrong_specs
 from workqueue.guarantee.collector import Collector
 from workqueue.guarantee.fixtures import (
     workqueue_across,
@@ -21,6 +21,7 @@ from workqueue.guarantee.fixtures import (
     workqueue_publish,
     workqueue_queue,
     workqueue_queue_type,
+    workqueue_spec,
     workqueue_stage,
     workqueue_workers,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "workqueue_publish",
     "workqueue_queue",
     "workqueue_queue_type",
+    "workqueue_spec",
     "workqueue_stage",
     "workqueue_workers",
 ]
@@ -69,6 +71,11 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"workqueue: broker {brokers}; queue types {', '.join(told.queue_types)}"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(obj: object) -> None:
+    give_what_specs_have(obj)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     told = settings.Settings.of(metafunc.config)
     if "workqueue_broker" in metafunc.fixturenames:
@@ -88,8 +95,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
     told = settings.Settings.of(config)
     slugs = [entry.slug for item in items if (entry := entry_of(item)) is not None]
-    wrong = settings.wrong_choice(config, slugs)
-    if wrong and not session.testsfailed:  # else it may be of a file that could not be imported, which is told
+    wrong = wrong_specs(items)
+    if not session.testsfailed:  # else it may be of a file that could not be imported, which is told
+        wrong = wrong or settings.wrong_choice(config, slugs)
+    if wrong:
         if not hasattr(config, "workeroutput"):
             raise pytest.UsageError(wrong)
         config.workeroutput[_WRONG] = wrong  # a worker of xdist that raises would be one that crashed
