@@ -40,11 +40,10 @@ def test_a_test_that_cannot_have_parameters_is_not_given_any_of_several(project,
     project.makepyfile(BY_NAME)
     result = project.runpytest_subprocess(*options)
 
-    result.stdout.re_match_lines(
-        [
-            rf"This run has several choices for workqueue_{fixture} \({among}\), and nothing says which of them this "
-            rf"test is to have\. Name workqueue_{fixture} as a parameter of the test"
-        ]
+    words = (
+        rf"This run has several choices for workqueue_{fixture} \({among}\), and nothing says which of them this "
+        rf"test is to have\. Name workqueue_{fixture} as a parameter of the test"
     )
+    result.stdout.re_match_lines([words])
     assert "AttributeError" not in result.stdout.str()
     assert "secret" not in result.stdout.str()

@@ -9,7 +9,6 @@ import pytest
 
 from workqueue.guarantee import proving, settings
 
-
 #: What a stage has beside what its class tells.
 _OF_EACH_STAGE = ("broker", "declared_at", "evidence", "history", "log_mark", "mutant", "queue_type")
 

@@ -1,5 +1,6 @@
 """How the phases of a spec end becomes its verdict, and what pytest shows of that."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -14,23 +15,46 @@ CELL = "workqueue"
 
 _LOG_LINES = 40
 
-_RAISED = pytest.StashKey[tuple[BaseException | None, bool, float]]()
-_SKIPPED = pytest.StashKey[bool]()
+
+@dataclass(slots=True)
+class _End:
+    """How a spec has ended so far.
+
+    :param error: the first that it raised, and
+    :param phase: where: that phase's report is the one to say what it means.
+    :param was_run: whether its body was.
+    :param is_excused: whether it was skipped, or failed as ``xfail`` has it: that is pytest's to tell, and no verdict.
+    :param spent: seconds.
+    """
+
+    error: BaseException | None = None
+    phase: str = ""
+    was_run: bool = False
+    is_excused: bool = False
+    spent: float = 0.0
+
+
+_END = pytest.StashKey[_End]()
 
 
 def judge_phase(item: pytest.Function, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
     """Take note of how a phase of a spec ended, and change its report to say what that means."""
+    end = item.stash.setdefault(_END, _End())
     error = None if call.excinfo is None else call.excinfo.value
-    if isinstance(error, pytest.skip.Exception) or _SKIPPED in item.stash:
-        item.stash[_SKIPPED] = True
-        return  # no broker, and nobody asked for one: nothing was tested, and there is no verdict
-    known, in_call, spent = item.stash.get(_RAISED, (None, False, 0.0))
-    if known is None and error is not None:
-        known, in_call = _doubted(item, error), call.when == "call"
-    item.stash[_RAISED] = (known, in_call, spent + call.duration)
-    if call.when == "call" or error is not None:
+    if isinstance(error, pytest.skip.Exception) or hasattr(report, "wasxfail"):
+        error = None
+        end.is_excused = end.is_excused or call.when != "teardown"  # when there is nothing that it could be excused of
+    if end.is_excused:
+        return
+    end.spent += call.duration
+    end.was_run = end.was_run or call.when == "call"
+    is_news = error is not None and end.error is None
+    if error is not None and is_news:
+        end.error, end.phase = _doubted(item, error), call.when
+    if is_news or call.when == "call":
+        # What fails after that, in tear-down, is told as pytest does: it is not what the verdict is about.
         (proving.apply if proving.is_proof(item) else _apply_verdict)(item, report, _cell(item))
-    if call.when == "teardown":
+    if call.when == "teardown" and (end.was_run or end.error is not None):  # --setup-plan runs none
         report.user_properties.append(_property(item))
 
 
@@ -59,8 +83,8 @@ def _cell(item: pytest.Function) -> dict[str, Any]:
     from workqueue.guarantee.evidence import Evidence
     from workqueue.guarantee.verdict import judge
 
-    error, in_call, spent = item.stash[_RAISED]
-    verdict, reason = judge(error, in_call=in_call)
+    end = item.stash[_END]
+    verdict, reason = judge(end.error, in_call=end.phase == "call")
     broker = item.stash.get(BROKER, None)
     spec = shown(str(item.callspec.params["workqueue_broker"])) if broker is None else broker.spec
     return cell(
@@ -68,7 +92,7 @@ def _cell(item: pytest.Function) -> dict[str, Any]:
         queue_type_of(item),
         spec,
         None if broker is None else broker.about,
-        Outcome(verdict, reason, spent),
+        Outcome(verdict, reason, end.spent),
         item.stash.get(EVIDENCE, Evidence()),
     )
 
