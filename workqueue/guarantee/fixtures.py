@@ -11,6 +11,7 @@ import pytest
 
 from workqueue.broker.hidden import shown
 from workqueue.guarantee.proving import STAGE
+from workqueue.guarantee.uptime import Uptime
 
 if TYPE_CHECKING:
     from workqueue.broker import Broker
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 EVIDENCE = pytest.StashKey["Evidence"]()
 BROKER = pytest.StashKey["Broker"]()
 LOG_MARK = pytest.StashKey[int | None]()
+
+#: What sees to it that a broker is up for each test.
+UPTIME = pytest.StashKey[Uptime]()
 
 _SCENES = pytest.StashKey[dict[str, "Scene"]]()
 
@@ -51,7 +55,7 @@ def workqueue_broker(request: pytest.FixtureRequest) -> Iterator["Broker"]:
         problem = ""
     if problem:  # no longer inside of the handler, whose traceback would be shown, with what is in its frames
         _do_without(request.config, problem, asked_for=settings.broker_was_chosen or bool(os.environ.get("CI")))
-    with broker:
+    with broker, request.config.stash[UPTIME].watched(spec, broker):
         observe(broker)
         if settings.behind is None:
             yield broker

@@ -56,6 +56,10 @@ class LyingBroker(Broker):
         """Restart the broker itself."""
         self._broker.restart()
 
+    def ended(self) -> str | None:
+        """How the broker itself has ended."""
+        return self._broker.ended()
+
     def ctl(self, *args: str) -> str:
         """What the liar lets an operator see."""
         return self.liar.ctl(self._broker.ctl, *args)

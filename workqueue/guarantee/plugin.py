@@ -15,6 +15,7 @@ from workqueue.guarantee import hooks, judging, proving, settings
 from workqueue.guarantee.collecting import entry_of, give_what_specs_have, is_wanted, wrong_specs
 from workqueue.guarantee.collector import Collector
 from workqueue.guarantee.fixtures import (
+    UPTIME,
     workqueue_across,
     workqueue_broker,
     workqueue_liar,
@@ -25,6 +26,7 @@ from workqueue.guarantee.fixtures import (
     workqueue_stage,
     workqueue_workers,
 )
+from workqueue.guarantee.uptime import Uptime
 
 __all__ = [
     "workqueue_across",
@@ -59,6 +61,8 @@ def pytest_configure(config: pytest.Config) -> None:
         # A liar is often caught by what does not come, so this is what most of the time goes into. It is read when
         # the first spec is; an honest broker has the specs' own patience.
         os.environ.setdefault("WORKQUEUE_PATIENCE", _PATIENCE_WITH_LIARS)
+    config.stash[UPTIME] = uptime = Uptime()
+    config.pluginmanager.register(uptime, "workqueue-uptime")
     if not hasattr(config, "workerinput"):
         collector = Collector(settings.Settings.of(config).events)
         config.stash[_COLLECTOR] = collector
