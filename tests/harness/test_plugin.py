@@ -148,23 +148,6 @@ def test_broker_settings_come_from_the_command_line_or_ini(specs, options):
     specs.runpytest_subprocess("--broker=fake", *options).assert_outcomes(passed=1)
 
 
-def test_a_malformed_broker_setting_is_an_error_even_if_nobody_chose_a_broker(specs):
-    result = specs.runpytest_subprocess("--guarantee=ends.holds", "--broker-setting=heartbeat")
-
-    result.assert_outcomes(errors=2)
-    result.stdout.fnmatch_lines(["*'heartbeat' is no setting of a broker: use KEY=VALUE*"])
-
-
-@pytest.mark.parametrize(
-    "options", [["--broker-restart-command=sh -c 'x"], ["-o", "workqueue_broker_restart_command=sh -c 'x"]]
-)
-def test_a_restart_command_that_a_shell_could_not_read_is_wrong_usage(specs, options):
-    result = specs.runpytest_subprocess("--broker=fake", *options)
-
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: --broker-restart-command: `sh -c 'x` is no command: No closing quotation.*"])
-
-
 @pytest.mark.parametrize(
     ("options", "words"),
     [

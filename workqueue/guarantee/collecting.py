@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from workqueue.guarantee import proving, settings
+from workqueue.guarantee.extra import missing_extra
 
 #: What a stage has beside what its class tells.
 _OF_EACH_STAGE = ("broker", "declared_at", "evidence", "history", "log_mark", "mutant", "queue_type")
@@ -54,6 +55,8 @@ def _wrong_spec(item: pytest.Item, entry: Any) -> str:
         )
     if entry.across is None:
         return ""
+    if missing := missing_extra():  # without which it cannot be told what a stage has
+        return missing
     if getattr(item, "cls", None) is not None:
         return "it is declared with across=, and so cannot be a method. Write it as a function."
     return _wrong_parameters(item)

@@ -17,11 +17,21 @@ class Collector:
         self.cells: list[dict[str, Any]] = []
         self.proofs: list[dict[str, Any]] = []
         self._events = None if events is None else Path(events)
+        try:
+            self._append("")
+        except OSError as error:
+            raise pytest.UsageError(
+                f"--guarantee-events: {events} cannot be written: {error.strerror or error}. "
+                "Name a file in a folder that is there and can be written to."
+            ) from error
 
     def _write(self, event: str, **details: object) -> None:
+        self._append(json.dumps({"event": event, **details}) + "\n")
+
+    def _append(self, text: str) -> None:
         if self._events is not None:
             with self._events.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"event": event, **details}) + "\n")
+                file.write(text)
 
     def pytest_workqueue_no_broker(self, message: str) -> None:
         """A broker cannot be had."""

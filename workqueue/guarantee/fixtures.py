@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from workqueue.broker.hidden import shown
+from workqueue.guarantee.extra import missing_extra
 from workqueue.guarantee.proving import STAGE
 from workqueue.guarantee.uptime import Uptime
 
@@ -35,6 +36,8 @@ _SCENES = pytest.StashKey[dict[str, "Scene"]]()
 @pytest.fixture(scope="session")
 def workqueue_broker(request: pytest.FixtureRequest) -> Iterator["Broker"]:
     """A running broker (`workqueue.broker.Broker`), one for each ``--broker``, shared by the session."""
+    if missing := missing_extra():
+        pytest.fail(missing, pytrace=False)
     from workqueue.broker import NodeConfig, resolve
     from workqueue.broker.configuration import observe, parse_settings
     from workqueue.broker.errors import BrokerError

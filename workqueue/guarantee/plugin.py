@@ -61,6 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
         # A liar is often caught by what does not come, so this is what most of the time goes into. It is read when
         # the first spec is; an honest broker has the specs' own patience.
         os.environ.setdefault("WORKQUEUE_PATIENCE", _PATIENCE_WITH_LIARS)
+    settings.check(config)
     config.stash[UPTIME] = uptime = Uptime()
     config.pluginmanager.register(uptime, "workqueue-uptime")
     if not hasattr(config, "workerinput"):
