@@ -11,7 +11,7 @@ import pytest
 
 from workqueue.broker.hidden import hidden
 from workqueue.guarantee.extra import missing_extra
-from workqueue.guarantee.patience import patience
+from workqueue.guarantee.patience import WrongPatience, patience
 
 QUEUE_TYPES = ("classic", "quorum")
 
@@ -103,7 +103,7 @@ def check(config: pytest.Config) -> None:
     told = Settings.of(config)
     try:
         patience()
-    except ValueError as error:
+    except WrongPatience as error:
         raise pytest.UsageError(str(error)) from error
     if (told.behind or told.broker_settings) and (missing := missing_extra()):
         raise pytest.UsageError(missing)
