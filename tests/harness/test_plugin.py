@@ -1,42 +1,9 @@
 """The pytest plugin: outcomes become verdicts. No broker is needed: the specs here only end in different ways."""
 
-import json
 import subprocess
 import sys
 
 import pytest
-
-CONFTEST = """
-import workqueue.broker
-from workqueue.broker import About, Broker, Source
-from workqueue.broker.errors import Unavailable
-
-class Fake(Broker):
-    capabilities = frozenset()
-    def __init__(self, spec):
-        self.spec = self.safe_url = spec.replace("secret", "***")
-        self.url = "amqp://nobody@127.0.0.1:1/"
-        self.about = About(spec, "fake", "RabbitMQ", "4.0.5", "27")
-    def does_not_answer(self):
-        return "Connection refused" if "dead" in self.spec else None
-    def close(self):
-        pass
-
-class FakeSource(Source):
-    def __init__(self, spec):
-        self.spec = spec
-    def start(self, config):
-        broker = Fake(self.spec)
-        broker.given = dict(config.settings)
-        return broker
-
-def resolve(spec, **_):
-    if spec == "debian:none":
-        raise Unavailable("There is no Debian release 'none'. Use one of: trixie.")
-    return FakeSource(spec)
-
-workqueue.broker.resolve = resolve
-"""
 
 SPECS = """
 from workqueue.guarantee.catalogue import guarantee, hazard
@@ -83,27 +50,24 @@ def test_quorum_only(workqueue_stage):
 
 
 @pytest.fixture
-def specs(pytester, monkeypatch):
-    monkeypatch.delenv("CI", raising=False)
-    monkeypatch.delenv("WORKQUEUE_BROKER", raising=False)
-    pytester.makeconftest(CONFTEST)
-    pytester.makepyfile(SPECS)
-    return pytester
+def specs(project):
+    project.makepyfile(SPECS)
+    return project
 
 
-def run(specs, *options, broker="fake"):
-    """Run the specs in a process of their own; returns pytest's result and the cells by slug and queue type."""
-    events = specs.path / "events"
-    result = specs.runpytest_subprocess(
-        "-p", "no:cacheprovider", f"--guarantee-events={events}", f"--broker={broker}", *options
-    )
-    written = [json.loads(line) for line in events.read_text().splitlines()]
-    cells = [event["cell"] for event in written if event["event"] == "cell"]
-    return result, {(cell["slug"], cell["queue_type"]): cell for cell in cells}
+@pytest.fixture
+def run(specs, verdicts):
+    """Runs the specs; returns pytest's result and the cells by slug and queue type."""
+
+    def run(*options, **broker):
+        result, cells = verdicts(*options, **broker)
+        return result, {(cell["slug"], cell["queue_type"]): cell for cell in cells}
+
+    return run
 
 
-def test_each_way_to_end_has_its_verdict(specs):
-    result, cells = run(specs)
+def test_each_way_to_end_has_its_verdict(run):
+    result, cells = run()
 
     verdicts = {slug: (cell["verdict"], cell["expected"], cell["surprise"]) for (slug, _), cell in cells.items()}
     assert verdicts == {
@@ -120,8 +84,8 @@ def test_each_way_to_end_has_its_verdict(specs):
     result.stdout.fnmatch_lines(["*5 failed, 3 passed, 4 skipped, 1 broken as expected*"])
 
 
-def test_a_broker_that_is_gone_has_broken_nothing(specs):
-    result, cells = run(specs, broker="dead")
+def test_a_broker_that_is_gone_has_broken_nothing(run):
+    result, cells = run(broker="dead")
 
     ends = {slug: (cell["verdict"], cell["surprise"]) for (slug, _), cell in cells.items()}
     assert ends["ends.broken"] == ends["ends.as-expected"] == ends["ends.unknown"] == ("unknown", False)
@@ -133,8 +97,8 @@ def test_a_broker_that_is_gone_has_broken_nothing(specs):
     result.stdout.fnmatch_lines(["verdict  unknown, expected holds"])
 
 
-def test_a_cell_carries_evidence_and_story(specs):
-    _, cells = run(specs, "--guarantee=ends.holds", "--guarantee=ends.broken")
+def test_a_cell_carries_evidence_and_story(run):
+    _, cells = run("--guarantee=ends.holds", "--guarantee=ends.broken")
 
     assert cells["ends.holds", "classic"]["evidence"] == ["worker: was killed"]
     broken = cells["ends.broken", "quorum"]
@@ -143,8 +107,8 @@ def test_a_cell_carries_evidence_and_story(specs):
     assert broken["about"]["version"] == "4.0.5"
 
 
-def test_a_failure_tells_claim_source_and_story(specs):
-    result, _ = run(specs, "--guarantee=ends.broken", "--queue-type=classic")
+def test_a_failure_tells_claim_source_and_story(run):
+    result, _ = run("--guarantee=ends.broken", "--queue-type=classic")
 
     result.stdout.fnmatch_lines(
         [
@@ -160,16 +124,16 @@ def test_a_failure_tells_claim_source_and_story(specs):
     )
 
 
-def test_a_stale_expectation_fails(specs):
-    result, _ = run(specs, "--guarantee=ends.stale")
+def test_a_stale_expectation_fails(run):
+    result, _ = run("--guarantee=ends.stale")
 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*ends.stale holds, and was expected to be broken: it was taken away*"])
 
 
 @pytest.mark.parametrize("options", [["--queue-type=quorum"], ["-o", "workqueue_queue_type=quorum"]])
-def test_queue_types_can_be_chosen_on_the_command_line_and_in_ini(specs, options):
-    _, cells = run(specs, *options)
+def test_queue_types_can_be_chosen_on_the_command_line_and_in_ini(run, options):
+    _, cells = run(*options)
 
     assert {queue_type for _, queue_type in cells} == {"quorum"}
     assert ("ends.quorum-only", "quorum") in cells
@@ -182,23 +146,6 @@ def test_broker_settings_come_from_the_command_line_or_ini(specs, options):
     specs.makepyfile("def test_given(workqueue_broker): assert workqueue_broker.given == {'heartbeat': '17'}")
 
     specs.runpytest_subprocess("--broker=fake", *options).assert_outcomes(passed=1)
-
-
-def test_a_malformed_broker_setting_is_an_error_even_if_nobody_chose_a_broker(specs):
-    result = specs.runpytest_subprocess("--guarantee=ends.holds", "--broker-setting=heartbeat")
-
-    result.assert_outcomes(errors=2)
-    result.stdout.fnmatch_lines(["*'heartbeat' is no setting of a broker: use KEY=VALUE*"])
-
-
-@pytest.mark.parametrize(
-    "options", [["--broker-restart-command=sh -c 'x"], ["-o", "workqueue_broker_restart_command=sh -c 'x"]]
-)
-def test_a_restart_command_that_a_shell_could_not_read_is_wrong_usage(specs, options):
-    result = specs.runpytest_subprocess("--broker=fake", *options)
-
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: --broker-restart-command: `sh -c 'x` is no command: No closing quotation.*"])
 
 
 @pytest.mark.parametrize(
@@ -296,8 +243,8 @@ def test_a_password_is_in_no_traceback_of_a_test_that_uses_the_broker(specs, sty
     assert "secret" not in result.stdout.str() + result.stderr.str()
 
 
-def test_verdicts_travel_from_xdist_workers(specs):
-    result, cells = run(specs, "-n2", "--guarantee=ends.holds", "--guarantee=ends.as-expected")
+def test_verdicts_travel_from_xdist_workers(run):
+    result, cells = run("-n2", "--guarantee=ends.holds", "--guarantee=ends.as-expected")
 
     assert {(slug, cell["verdict"]) for (slug, _), cell in cells.items()} == {
         ("ends.holds", "holds"),
@@ -332,3 +279,9 @@ def test_the_plugin_imports_nothing_heavy():
 
     heavy = {"pika", "docker", "testcontainers", "psutil", "rich", "click", "requests", "packaging", "platformdirs"}
     assert not heavy & set(run.stdout.split())
+
+
+def test_the_plugin_can_be_imported_by_the_oldest_pytest_that_is_permitted():
+    """8.3 has no TerminalReporter, and what cannot be imported there ends every pytest run in the environment."""
+    script = "import pytest; vars(pytest).pop('TerminalReporter', 0); import workqueue.guarantee.plugin"
+    subprocess.run([sys.executable, "-c", script], check=True)

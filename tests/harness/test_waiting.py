@@ -12,6 +12,8 @@ from pika.exceptions import (
     UnroutableError,
 )
 
+from workqueue.cli._app import USAGE, run
+from workqueue.guarantee.patience import WrongPatience, patience
 from workqueue.guarantee.verdict import Broken, Unknown
 from workqueue.guarantee.waiting import barrier, claim, disconnected, promised, refused, watch
 
@@ -115,3 +117,26 @@ def test_another_end_of_the_connection_than_the_promised_one_is_broken(code, tex
 def test_a_closed_channel_is_no_lost_connection():
     with pytest.raises(ChannelClosedByBroker), disconnected("transient queues", 541, "deprecated"):
         raise ChannelClosedByBroker(406, "deprecated")
+
+
+@pytest.mark.parametrize("given", ["abc", "nan", "-1", "0", "inf"])
+def test_a_patience_that_is_no_number_of_seconds_is_told_as_such(monkeypatch, given):
+    monkeypatch.setenv("WORKQUEUE_PATIENCE", given)
+
+    with pytest.raises(WrongPatience, match=rf"WORKQUEUE_PATIENCE is '{given}', which is no number of seconds"):
+        patience()
+
+
+@pytest.mark.parametrize(("given", "seconds"), [("2.5", 2.5), ("", 20)])
+def test_patience_is_in_seconds(monkeypatch, given, seconds):
+    monkeypatch.setenv("WORKQUEUE_PATIENCE", given)
+
+    assert patience() == seconds
+
+
+def test_a_command_that_cannot_be_patient_is_wrong_usage(monkeypatch, capsys):
+    monkeypatch.setattr("workqueue.cli._app.app.main", lambda *_, **__: patience())
+    monkeypatch.setenv("WORKQUEUE_PATIENCE", "abc")
+
+    assert run(["soak"]) == USAGE
+    assert capsys.readouterr().err.startswith("Error: The environment variable WORKQUEUE_PATIENCE is 'abc'")

@@ -8,6 +8,7 @@ import click
 from workqueue.cli import COMMANDS, explain_missing
 from workqueue.cli._options import report
 from workqueue.errors import WorkqueueError
+from workqueue.guarantee.patience import WrongPatience
 
 _EXTRAS = {"prometheus_client": "metrics", "structlog": "logs"}
 """Which extra brings a package; any other comes with ``verify``."""
@@ -70,6 +71,9 @@ def run(arguments: list[str] | None = None) -> int:
     except click.Abort:
         click.echo("Interrupted.", err=True)
         return INTERRUPTED
+    except WrongPatience as error:  # read where the modules of a command are imported
+        click.UsageError(str(error)).show()
+        return USAGE
     except WorkqueueError as error:
         return report(error)
     except ModuleNotFoundError as missing:

@@ -1,10 +1,8 @@
 """Names of liars, as people type them."""
 
-import difflib
-
 import click
 
-from workqueue.wire.liars import KNOWN
+from workqueue.guarantee.lying import no_such_liar
 
 
 def check_liar(name: str) -> None:
@@ -12,7 +10,5 @@ def check_liar(name: str) -> None:
 
     :raises click.UsageError: if there is none; it says which were perhaps meant.
     """
-    if name not in KNOWN:
-        near = difflib.get_close_matches(name, KNOWN, 3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "`workqueue liar` lists them."
-        raise click.UsageError(f"There is no liar {name!r}; {hint}")
+    if wrong := no_such_liar(name):
+        raise click.UsageError(wrong)

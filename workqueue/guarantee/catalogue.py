@@ -92,6 +92,8 @@ def guarantee(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declare the decorated pytest function as the spec of a guarantee.
 
+    It runs once for each of the ``queue_types``, on a broker, whatever fixtures it names.
+
     With ``across``, the function is a generator: what comes before its ``yield`` is prepared, then the broker is
     restarted (``"restart"``) or killed with SIGKILL and started again (``"kill"``, ``"kill-at-once"``), once for
     all specs that wait for it, and then the rest runs. The parameters of such a spec are no fixtures, but attributes

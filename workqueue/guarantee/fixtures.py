@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
+from workqueue.broker.hidden import shown
+from workqueue.guarantee.extra import missing_extra
 from workqueue.guarantee.proving import STAGE
+from workqueue.guarantee.uptime import Uptime
 
 if TYPE_CHECKING:
     from workqueue.broker import Broker
@@ -24,12 +27,17 @@ EVIDENCE = pytest.StashKey["Evidence"]()
 BROKER = pytest.StashKey["Broker"]()
 LOG_MARK = pytest.StashKey[int | None]()
 
+#: What sees to it that a broker is up for each test.
+UPTIME = pytest.StashKey[Uptime]()
+
 _SCENES = pytest.StashKey[dict[str, "Scene"]]()
 
 
 @pytest.fixture(scope="session")
 def workqueue_broker(request: pytest.FixtureRequest) -> Iterator["Broker"]:
     """A running broker (`workqueue.broker.Broker`), one for each ``--broker``, shared by the session."""
+    if missing := missing_extra():
+        pytest.fail(missing, pytrace=False)
     from workqueue.broker import NodeConfig, resolve
     from workqueue.broker.configuration import observe, parse_settings
     from workqueue.broker.errors import BrokerError
@@ -37,7 +45,7 @@ def workqueue_broker(request: pytest.FixtureRequest) -> Iterator["Broker"]:
     from workqueue.guarantee.settings import Settings
 
     settings = Settings.of(request.config)
-    spec: str = request.param
+    spec = _chosen(request, settings.brokers)
     config = NodeConfig(settings=parse_settings(settings.broker_settings))
     try:
         source = resolve(spec, restart_command=settings.restart_command)
@@ -50,13 +58,29 @@ def workqueue_broker(request: pytest.FixtureRequest) -> Iterator["Broker"]:
         problem = ""
     if problem:  # no longer inside of the handler, whose traceback would be shown, with what is in its frames
         _do_without(request.config, problem, asked_for=settings.broker_was_chosen or bool(os.environ.get("CI")))
-    with broker:
+    with broker, request.config.stash[UPTIME].watched(spec, broker):
         observe(broker)
         if settings.behind is None:
             yield broker
             return
         with LyingBroker(broker, settings.behind, spec=f"{broker.spec} behind {settings.behind}") as lying:
             yield lying
+
+
+def _chosen(request: pytest.FixtureRequest, among: Sequence[str]) -> str:
+    """What a fixture is to be, of what this run was told: one for each, or the only one that there is."""
+    if hasattr(request, "param"):
+        param: str = request.param  # as it is, since a URL hides its password
+        return param
+    # Asked for by getfixturevalue, or in a test that pytest runs once whatever there is, as those of unittest.
+    if len(among) == 1:
+        return among[0]
+    pytest.fail(
+        f"This run has several choices for {request.fixturename} ({', '.join(map(shown, among))}), and nothing says "
+        f"which of them this test is to have. Name {request.fixturename} as a parameter of the test, which then runs "
+        "once for each; or choose one by --broker and --queue-type, which a method of unittest.TestCase needs.",
+        pytrace=False,
+    )
 
 
 def _do_without(config: pytest.Config, problem: str, *, asked_for: bool) -> NoReturn:
@@ -70,13 +94,26 @@ def _do_without(config: pytest.Config, problem: str, *, asked_for: bool) -> NoRe
 @pytest.fixture
 def workqueue_queue_type(request: pytest.FixtureRequest) -> str:
     """``classic`` or ``quorum``: the test runs once for each that ``--queue-type`` names."""
-    return str(request.param)
+    from workqueue.guarantee.settings import Settings
+
+    return _chosen(request, Settings.of(request.config).queue_types)
 
 
 @pytest.fixture
 def workqueue_liar(request: pytest.FixtureRequest) -> "Caught | None":
     """What is to be caught, if this is a proof that the spec can fail; None for the spec as it is."""
     return getattr(request, "param", None)
+
+
+@pytest.fixture
+def workqueue_spec(
+    request: pytest.FixtureRequest,
+    workqueue_broker: "Broker",
+    workqueue_queue_type: str,  # noqa: ARG001 - a spec runs for each type that its guarantee speaks of
+    workqueue_liar: "Caught | None",  # noqa: ARG001 - and for each of its proofs
+) -> None:
+    """What the spec of a guarantee has, whatever it names: a broker that can do what it needs, and a queue type."""
+    _play_on(request, workqueue_broker)
 
 
 @pytest.fixture
@@ -87,15 +124,12 @@ def workqueue_stage(
     workqueue_liar: "Caught | None",
 ) -> Iterator["Stage"]:
     """A `workqueue.guarantee.stage.Stage`: queues, workers and faults on the broker, gone when the test ends."""
-    from workqueue.guarantee.catalogue import of
     from workqueue.guarantee.evidence import Evidence
     from workqueue.guarantee.lying import behind, limited
     from workqueue.guarantee.settings import Settings
     from workqueue.guarantee.stage import Stage
 
-    request.node.stash[BROKER] = workqueue_broker
-    if (entry := of(request.function)) is not None:
-        _require(workqueue_broker, entry.needs)
+    _play_on(request, workqueue_broker)  # which an autouse fixture may want before the spec has it
     with behind(workqueue_broker, workqueue_liar) as broker, limited(broker):
         mutant = None if workqueue_liar is None else workqueue_liar.mutant
         core_works = Settings.of(request.config).core_works
@@ -127,19 +161,16 @@ def workqueue_workers(workqueue_stage: "Stage") -> Any:
 def workqueue_across(
     request: pytest.FixtureRequest,
     workqueue_broker: "Broker",
-    workqueue_queue_type: str,  # noqa: ARG001 - the spec is to run for each type
-    workqueue_liar: "Caught | None",  # noqa: ARG001 - and for each of its proofs
+    workqueue_spec: None,  # noqa: ARG001 - whether the broker can do what the spec needs
 ) -> "Scene":
     """The scene of a spec that was declared with ``across=``; the fault happens at the first one's turn."""
     from workqueue.guarantee.across import Crossing
     from workqueue.guarantee.catalogue import of
 
-    request.node.stash[BROKER] = workqueue_broker
     scenes = request.session.stash.setdefault(_SCENES, {})
     entry = of(request.function)
     if entry is None or entry.across is None:
         raise pytest.UsageError("workqueue_across is for specs declared with across=")
-    _require(workqueue_broker, entry.needs)
     if request.node.nodeid not in scenes:
         fault = entry.across.partition("-")[0]
         group = _waiting_for_the_same(request, workqueue_broker, fault)
@@ -150,10 +181,15 @@ def workqueue_across(
     return scene
 
 
-def _require(broker: "Broker", needs: Sequence[str]) -> None:
+def _play_on(request: pytest.FixtureRequest, broker: "Broker") -> None:
+    """Leave the broker to the report, and see that it can do what the guarantee needs, if the test is of one."""
     from workqueue.broker import Capability
+    from workqueue.guarantee.catalogue import of
     from workqueue.guarantee.verdict import NotApplicable
 
+    request.node.stash[BROKER] = broker
+    entry = of(request.function)
+    needs = () if entry is None else entry.needs
     if missing := [need for need in needs if Capability(need) not in broker.capabilities]:
         raise NotApplicable(f"{broker.spec} is not ours to: {', '.join(missing)}")
 

@@ -1,6 +1,7 @@
 """A broker seen through a liar: the same broker, behind a proxy that breaks one promise."""
 
 import contextlib
+import difflib
 import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -17,6 +18,15 @@ LIMIT = 30.0
 
 if TYPE_CHECKING:
     from workqueue.guarantee.stage import Stage
+
+
+def no_such_liar(name: str) -> str:
+    """What to say of a name that no liar has, with those that may be meant; empty if one has it."""
+    if name in KNOWN:
+        return ""
+    near = difflib.get_close_matches(name, KNOWN, 3)
+    hint = f"did you mean {' or '.join(near)}?" if near else "`workqueue liar` lists them."
+    return f"There is no liar {name!r}; {hint}"
 
 
 class LyingBroker(Broker):
@@ -55,6 +65,10 @@ class LyingBroker(Broker):
     def restart(self) -> None:
         """Restart the broker itself."""
         self._broker.restart()
+
+    def ended(self) -> str | None:
+        """How the broker itself has ended."""
+        return self._broker.ended()
 
     def ctl(self, *args: str) -> str:
         """What the liar lets an operator see."""

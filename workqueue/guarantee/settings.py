@@ -10,6 +10,8 @@ from typing import Self
 import pytest
 
 from workqueue.broker.hidden import hidden
+from workqueue.guarantee.extra import missing_extra
+from workqueue.guarantee.patience import WrongPatience, patience
 
 QUEUE_TYPES = ("classic", "quorum")
 
@@ -91,6 +93,33 @@ def _restart_command(config: pytest.Config) -> tuple[str, ...]:
         return split_command(line)
     except ValueError as error:
         raise pytest.UsageError(f"--broker-restart-command: {error}") from error
+
+
+def check(config: pytest.Config) -> None:
+    """See whether this run can be what it was told to be, before anything is collected.
+
+    :raises pytest.UsageError: if not; it says why, and what to do.
+    """
+    told = Settings.of(config)
+    try:
+        patience()
+    except WrongPatience as error:
+        raise pytest.UsageError(str(error)) from error
+    if (told.behind or told.broker_settings) and (missing := missing_extra()):
+        raise pytest.UsageError(missing)
+    if told.behind is not None:
+        from workqueue.guarantee.lying import no_such_liar
+
+        if wrong := no_such_liar(told.behind):
+            raise pytest.UsageError(f"--behind: {wrong}")
+    if told.broker_settings:
+        from workqueue.broker.configuration import parse_settings
+        from workqueue.broker.errors import SpecError
+
+        try:
+            parse_settings(told.broker_settings)
+        except SpecError as error:
+            raise pytest.UsageError(f"--broker-setting: {error}") from error
 
 
 def wrong_choice(config: pytest.Config, slugs: Sequence[str]) -> str:

@@ -6,7 +6,6 @@ needs*, and a missed deadline means that nothing can be said.
 """
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -19,12 +18,13 @@ from pika.exceptions import (
     UnroutableError,
 )
 
+from workqueue.guarantee.patience import patience
 from workqueue.guarantee.verdict import Broken, Unknown
 
 T = TypeVar("T")
 
 #: Seconds to wait for anything, unless a spec says otherwise. Long, because only a failure ever waits that long.
-PATIENCE = float(os.environ.get("WORKQUEUE_PATIENCE", "20"))
+PATIENCE = patience()
 
 #: The same for what the harness needs. No liar withholds that, for whom the patience may be short: only a busy machine
 #: delays it.
