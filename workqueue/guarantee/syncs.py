@@ -1,4 +1,4 @@
-"""What a node writes through to disk: what it writes to which file, and when it syncs that file, observed with strace."""
+"""What a node writes through to disk: what it writes to which file, and when it syncs that file, seen with strace."""
 
 import re
 import shutil
