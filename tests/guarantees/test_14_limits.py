@@ -173,8 +173,9 @@ def _comes_not_back(stage, give_back):
 )
 def test_a_requeued_message_keeps_the_time_at_which_it_expires(stage):
     def requeue(holder, held):
-        holder.nack(held)
-        holder.sync()
+        with promised("it can be given back"):
+            holder.nack(held)
+            holder.sync()
 
     _comes_not_back(stage, requeue)
 

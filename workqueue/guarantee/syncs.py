@@ -19,7 +19,7 @@ from workqueue.guarantee.waiting import HARNESS_PATIENCE, barrier
 from workqueue.warden import get_warden
 
 _SYNCS = ("fsync", "fdatasync")
-_WRITES = ("write", "writev", "pwrite64", "pwritev", "pwritev2")
+_WRITES = ("write", "writev", "pwrite64", "pwritev")
 
 # strace -f -ttt -T -y prints, for each call of a thread, one line, or two if another thread came in between:
 #   1234  1732112345.123456 fdatasync(12</var/lib/rabbitmq/…/00000001.wal>) = 0 <0.000512>
