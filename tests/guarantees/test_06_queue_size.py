@@ -1,5 +1,7 @@
 """The note about queue size: "if all the workers are busy, your queue can fill up"."""
 
+import time
+
 from workqueue.guarantee.catalogue import guarantee, hazard
 from workqueue.guarantee.expectation import BrokenOn
 from workqueue.guarantee.proof import caught
@@ -7,6 +9,9 @@ from workqueue.guarantee.sources import TTL, TUTORIAL_2, release_note
 from workqueue.guarantee.waiting import claim, promised
 
 QUEUE_SIZE = TUTORIAL_2.section("fair-dispatch")
+
+#: Milliseconds that a message may wait, where there is a limit.
+TTL_MS = 300
 
 NO_TTL_YET = BrokenOn(
     "quorum",
@@ -37,7 +42,10 @@ def test_with_all_workers_busy_the_queue_fills_up_and_nothing_is_refused(queue, 
     "Adding workers relieves a queue that fills up.",
     source=QUEUE_SIZE,
     counter_example="queue-size.fills-up-when-all-are-busy",
-    proved_by=[caught("miscounts", "`queue.ready() == 0")],
+    proved_by=[
+        caught("starves-newcomers", "the added workers do the rest"),
+        caught("miscounts", "`queue.ready() == 0"),
+    ],
 )
 def test_adding_workers_empties_the_queue(queue, workers, publish):
     [stuck] = workers(1, prefetch=1, hold=True)
@@ -51,22 +59,34 @@ def test_adding_workers_empties_the_queue(queue, workers, publish):
     assert stuck.tasks == tasks[:1]
 
 
+def assert_waited(began):
+    """What was published after this moment was there until its TTL was over, as exactly as a node's clock is ours."""
+    waited = 1000 * (time.monotonic() - began)
+    assert waited >= 0.95 * TTL_MS, f"the latest was removed before it had waited too long: {waited:.0f} of {TTL_MS} ms"
+
+
 @guarantee(
     "queue-size.queue-ttl-relieves",
     "A message TTL on the queue relieves it: what waited too long is removed.",
     source=TTL.section("per-queue-message-ttl"),
     counter_example="queue-size.fills-up-when-all-are-busy",
     broken_on=[NO_TTL_YET],
-    proved_by=[caught("ignores-ttl", "the backlog expires")],
+    proved_by=[
+        caught("ignores-ttl", "the backlog expires"),
+        caught("shortens-ttl", "was removed before it had waited too long"),
+    ],
 )
 def test_a_message_ttl_on_the_queue_empties_it(stage, workers):
     with promised("a queue can have a message TTL"):
-        queue = stage.declare(x_message_ttl=300)
+        queue = stage.declare(x_message_ttl=TTL_MS)
     [busy] = workers(1, queue=queue, prefetch=1, hold=True)
     tasks = stage.publish(*(f"task {n}" for n in range(1, 101)), queue=queue)
     busy.wait_until_started(tasks[0])
 
+    began = time.monotonic()
+    stage.publish("the latest", queue=queue)
     claim("the backlog expires", lambda: queue.ready() == 0)
+    assert_waited(began)
     assert busy.tasks == tasks[:1], "what the worker holds does not expire"
 
 
@@ -76,12 +96,18 @@ def test_a_message_ttl_on_the_queue_empties_it(stage, workers):
     source=TTL.section("per-message-ttl-in-publishers"),
     counter_example="queue-size.fills-up-when-all-are-busy",
     broken_on=[NO_TTL_YET],
-    proved_by=[caught("ignores-message-ttl", "the backlog expires")],
+    proved_by=[
+        caught("ignores-message-ttl", "the backlog expires"),
+        caught("shortens-ttl", "was removed before it had waited too long"),
+    ],
 )
 def test_a_ttl_on_each_message_empties_the_queue(queue, workers, publish):
     [busy] = workers(1, prefetch=1, hold=True)
-    tasks = publish(*(f"task {n}" for n in range(1, 101)), ttl=300)
+    tasks = publish(*(f"task {n}" for n in range(1, 101)), ttl=TTL_MS)
     busy.wait_until_started(tasks[0])
 
+    began = time.monotonic()
+    publish("the latest", ttl=TTL_MS)
     claim("the backlog expires", lambda: queue.ready() == 0, within=5)
+    assert_waited(began)
     assert busy.tasks == tasks[:1], "what the worker holds does not expire"

@@ -42,11 +42,15 @@ class Operator:
         return raised(alarm, self._broker, self._evidence)
 
     @contextlib.contextmanager
-    def syncs(self) -> Iterator[Syncs]:
-        """Watch what the node syncs to disk while inside; ask what was seen afterwards."""
+    def syncs(self, control: Queue) -> Iterator[Syncs]:
+        """Watch what the node syncs to disk while inside; ask what was seen afterwards.
+
+        :param control: a quorum queue, by which the watch proves that it sees.
+        """
         syncs = Syncs(self._broker, self._evidence)
         syncs.start()
         try:
+            syncs.prove_sight(control)
             yield syncs
         finally:
             syncs.stop()

@@ -298,3 +298,21 @@ class ClosesChannels(Liar):
     @from_broker(pika.spec.Channel.CloseOk)
     def closed(self, channel: Channel, command: Command) -> Iterable[Command]:
         return [] if channel.memory.get("closed") else [command]
+
+
+class StarvesNewcomers(Liar):
+    name = "starves-newcomers"
+    does = "confirms every subscription to a queue but sends tasks to the first of them alone"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known: set[str] = set()
+
+    @from_client(Basic.Consume)
+    def consume(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if command.method.queue not in self._known:
+            self._known.add(command.method.queue)
+            return [command]
+        self.lie()
+        channel.send(Side.CLIENT, Basic.ConsumeOk(command.method.consumer_tag))
+        return []

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
-from pika.spec import Queue
+from pika.spec import Basic, Queue
 
 from workqueue.wire.frames import Command
 from workqueue.wire.liar import Liar, from_client
@@ -214,3 +214,40 @@ class IgnoresArguments(_Declaring):
         changed = kept != arguments
         method.arguments = kept
         return changed
+
+
+class IgnoresLimitInBytes(_IgnoresArguments):
+    name = "ignores-limit-in-bytes"
+    does = "takes no notice of how many bytes a queue may hold"
+    arguments = ("x-max-length-bytes",)
+
+
+class ShortensTtl(_Declaring):
+    name = "shortens-ttl"
+    does = "has a message expire after a millisecond, if its queue or itself has any TTL"
+
+    def redeclare(self, method: Any, arguments: dict[str, Any]) -> bool:
+        if not arguments.get("x-message-ttl"):
+            return False
+        arguments["x-message-ttl"] = 1
+        return True
+
+    @from_client(Basic.Publish)
+    def publish(self, channel: Channel, command: Command) -> Iterable[Command]:
+        assert command.properties is not None
+        if (command.properties.expiration or "").isdigit():
+            self.lie()
+            command.properties.expiration = "1"
+            command.changed()
+        return [command]
+
+
+class ShortensExpiry(_Declaring):
+    name = "shortens-expiry"
+    does = "removes a queue that may expire after a millisecond without use"
+
+    def redeclare(self, method: Any, arguments: dict[str, Any]) -> bool:
+        if "x-expires" not in arguments:
+            return False
+        arguments["x-expires"] = 1
+        return True

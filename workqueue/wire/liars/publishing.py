@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 import pika.spec
-from pika.spec import Basic, BasicProperties, Confirm
+from pika.spec import Basic, BasicProperties, Confirm, Exchange, Queue
 
 from workqueue.wire.frames import Command
 from workqueue.wire.ledgers import PublishLedger
@@ -11,6 +11,7 @@ from workqueue.wire.liar import Liar, another, from_broker, from_client
 from workqueue.wire.session import Channel, Side
 
 _CONFIRMING = "confirming"
+_MEBIBYTE = 1024 * 1024
 
 
 class _Publishing(Liar):
@@ -309,3 +310,170 @@ class StripsProperties(_Rewrites):
         changed = kept != properties
         command.properties = kept
         return changed
+
+
+class Truncates(_Rewrites):
+    name = "truncates"
+    does = "keeps the first mebibyte of a task, and drops the rest"
+
+    def rewrite(self, command: Command, properties: BasicProperties) -> bool:
+        if len(command.body or b"") <= _MEBIBYTE:
+            return False
+        command.body = (command.body or b"")[:_MEBIBYTE]
+        return True
+
+
+class WithholdsConfirms(Liar):
+    name = "withholds-confirms"
+    does = "confirms nothing any more once a consumer was given a task"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_given = False
+
+    @from_broker(Basic.Deliver)
+    def deliver(self, channel: Channel, command: Command) -> Iterable[Command]:
+        self._is_given = True
+        return [command]
+
+    @from_broker(Basic.Ack, Basic.Nack)
+    def confirm(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if not self._is_given:
+            return [command]
+        self.lie()
+        return []
+
+
+class CountsForTheConnection(_Publishing):
+    name = "counts-for-the-connection"
+    does = "numbers confirms as if all publishes of a connection came by one channel"
+
+    def instead_of(self, channel: Channel, command: Command, ledger: PublishLedger, number: int) -> Iterable[Command]:
+        if not channel.memory.get(_CONFIRMING):
+            return [command]
+        connection = channel.session.channel(0).memory
+        connection["published"] = connection.get("published", 0) + 1
+        if connection["published"] != number:
+            self.lie()
+        ledger.sent(connection["published"])
+        return [command]
+
+
+class KeepsWhatItRefuses(_Publishing):
+    name = "keeps-what-it-refuses"
+    does = "refuses (basic.nack) what a channel publishes beyond the limit of a queue that rejects, and enqueues it"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._limits: dict[str, int] = {}
+        self._refused: set[tuple[Channel, int]] = set()
+
+    @from_client(Queue.Declare)
+    def declare(self, channel: Channel, command: Command) -> Iterable[Command]:
+        arguments = dict(command.method.arguments or {})
+        if arguments.get("x-overflow") == "reject-publish" and "x-max-length" in arguments:
+            del arguments["x-overflow"]
+            self._limits[command.method.queue] = arguments.pop("x-max-length")
+            command.method.arguments = arguments
+            command.changed()
+        return [command]
+
+    def instead_of(self, channel: Channel, command: Command, ledger: PublishLedger, number: int) -> Iterable[Command]:
+        if number > self._limits.get(command.method.routing_key, number):
+            self._refused.add((channel, number))
+        ledger.sent(number)
+        return [command]
+
+    @from_broker(Basic.Ack, Basic.Nack)
+    def confirm(self, channel: Channel, command: Command) -> Iterable[Command]:
+        told = []
+        for confirm in PublishLedger.of(channel).confirmed(command):
+            number = confirm.method.delivery_tag
+            if (channel, number) in self._refused:
+                self.lie()
+                told.append(Command(channel.number, Basic.Nack(number)))
+            else:
+                told.append(confirm)
+        return told
+
+
+class TellsOfRefusals(Liar):
+    name = "tells-of-refusals"
+    does = "returns what a full queue refuses to a producer that did not ask for confirms"
+
+    @from_client(Confirm.Select)
+    def confirm_mode(self, channel: Channel, command: Command) -> Iterable[Command]:
+        channel.memory[_CONFIRMING] = True
+        return [command]
+
+    @from_client(Basic.Publish)
+    def publish(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if channel.memory.get(_CONFIRMING):
+            return [command]
+        # The broker tells us, and only us.
+        asking = [] if "waiting" in channel.memory else [Command(channel.number, Confirm.Select(nowait=True))]
+        channel.memory["published"] = number = channel.memory.get("published", 0) + 1
+        channel.memory.setdefault("waiting", {})[number] = command
+        return [*asking, command]
+
+    @from_broker(Basic.Ack, Basic.Nack)
+    def confirm(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if channel.memory.get(_CONFIRMING):
+            return [command]
+        method, waiting = command.method, channel.memory["waiting"]
+        tag, multiple = method.delivery_tag, method.multiple
+        settled = [
+            waiting.pop(each) for each in list(waiting) if each == tag or (multiple and (each <= tag or not tag))
+        ]
+        if isinstance(method, Basic.Ack):
+            return []
+        self.lie()
+        return [_returned(publish, 311, "QUEUE_FULL") for publish in settled]
+
+
+def _returned(publish: Command, code: int, text: str) -> Command:
+    method = Basic.Return(code, text, publish.method.exchange, publish.method.routing_key)
+    return Command(publish.channel, method, publish.properties, publish.body)
+
+
+class ReturnsWhatItTakes(Liar):
+    name = "returns-what-it-takes"
+    does = "returns every mandatory task, and puts it into its queue all the same"
+
+    @from_client(Basic.Publish)
+    def publish(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if command.method.mandatory:
+            self.lie()
+            channel.session.send(Side.CLIENT, _returned(command, 312, "NO_ROUTE"))
+            command.method.mandatory = False
+            command.changed()
+        return [command]
+
+
+class ErrsLate(Liar):
+    name = "errs-late"
+    does = "finds out that an exchange does not exist when it has dealt with all that was published after the mistake"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known: set[str] = {""}
+
+    @from_client(Exchange.Declare)
+    def declare(self, channel: Channel, command: Command) -> Iterable[Command]:
+        self._known.add(command.method.exchange)
+        return [command]
+
+    @from_client(Basic.Publish)
+    def publish(self, channel: Channel, command: Command) -> Iterable[Command]:
+        exchange = command.method.exchange
+        if exchange in self._known or exchange.startswith("amq."):
+            return [command]
+        channel.memory.setdefault("mistakes", []).append(command)
+        return []
+
+    @from_client(Basic.Qos, pika.spec.Channel.Close)
+    def ask(self, channel: Channel, command: Command) -> Iterable[Command]:
+        mistakes = channel.memory.pop("mistakes", [])
+        if mistakes:
+            self.lie()
+        return [*mistakes, command]

@@ -212,3 +212,60 @@ class CreatesWhatIsMissing(Liar):
             return []
         self.lie()
         return [Command(channel.number, Queue.Declare(queue=queue, durable=True, nowait=True))]
+
+
+class AnswersRedeclarations(_Pretends):
+    name = "answers-redeclarations"
+    does = "answers who declares a queue again, which the queue never hears of"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known: set[str] = set()
+
+    @from_client(Queue.Declare)
+    def declare(self, channel: Channel, command: Command) -> Iterable[Command]:
+        name = command.method.queue
+        if command.method.passive or not name:
+            return [command]
+        if name in self._known:
+            return self.pretend(channel, command, Queue.DeclareOk(name, 0, 0))
+        self._known.add(name)
+        return [command]
+
+    @from_client(Queue.Delete)
+    def delete(self, channel: Channel, command: Command) -> Iterable[Command]:
+        self._known.discard(command.method.queue)
+        return [command]
+
+
+class DeletesTooEarly(Liar):
+    name = "deletes-too-early"
+    does = "deletes an auto-delete queue a tenth of a second after one of its consumers was cancelled"
+
+    AFTER = 0.1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._queues: set[str] = set()
+
+    @from_client(Queue.Declare)
+    def declare(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if command.method.auto_delete:
+            self._queues.add(command.method.queue)
+        return [command]
+
+    @from_client(Basic.Consume)
+    def consume(self, channel: Channel, command: Command) -> Iterable[Command]:
+        channel.memory.setdefault("queues", {})[command.method.consumer_tag] = command.method.queue
+        return [command]
+
+    @from_client(Basic.Cancel)
+    def cancel(self, channel: Channel, command: Command) -> Iterable[Command]:
+        queue = channel.memory.get("queues", {}).pop(command.method.consumer_tag, None)
+        if queue in self._queues:
+            channel.session.later(self.AFTER, lambda: self._delete(channel, queue))
+        return [command]
+
+    def _delete(self, channel: Channel, queue: str) -> None:
+        self.lie()
+        channel.send(Side.BROKER, Queue.Delete(queue=queue, nowait=True))

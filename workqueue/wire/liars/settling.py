@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pika.spec
-from pika.spec import Basic
+from pika.spec import Basic, Queue
 
 from workqueue.wire.frames import Command
 from workqueue.wire.liar import Liar, from_broker, from_client
@@ -269,3 +269,45 @@ class ResurrectsAcked(Liar):
         self.lie()
         publish = Basic.Publish(exchange="", routing_key=queue)
         return [command, Command(channel.number, publish, delivery.properties, delivery.body)]
+
+
+class ExpiresWhatIsHeld(Liar):
+    name = "expires-what-is-held"
+    does = "has a task expire that a consumer has held for half of its queue's TTL, and takes no notice of its ack"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ttls: dict[str, int] = {}
+
+    @from_client(Queue.Declare)
+    def declare(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if ttl := (command.method.arguments or {}).get("x-message-ttl"):
+            self._ttls[command.method.queue] = ttl
+        return [command]
+
+    @from_client(Basic.Consume)
+    def consume(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if command.method.queue in self._ttls and not command.method.no_ack:
+            channel.memory.setdefault("ttls", {})[command.method.consumer_tag] = self._ttls[command.method.queue]
+        return [command]
+
+    @from_broker(Basic.Deliver)
+    def deliver(self, channel: Channel, command: Command) -> Iterable[Command]:
+        ttl, tag = channel.memory.get("ttls", {}).get(command.method.consumer_tag), command.method.delivery_tag
+        if ttl:
+            channel.memory.setdefault("held", set()).add(tag)
+            channel.session.later(ttl / 2000, lambda: self._expire(channel, tag))
+        return [command]
+
+    @from_client(Basic.Ack, Basic.Nack, Basic.Reject)
+    def settle(self, channel: Channel, command: Command) -> Iterable[Command]:
+        tag = command.method.delivery_tag
+        channel.memory.setdefault("held", set()).discard(tag)
+        return [] if tag in channel.memory.get("expired", ()) else [command]
+
+    def _expire(self, channel: Channel, tag: int) -> None:
+        if tag in channel.memory["held"]:
+            self.lie()
+            channel.memory["held"].remove(tag)
+            channel.memory.setdefault("expired", set()).add(tag)
+            channel.send(Side.BROKER, Basic.Reject(tag, requeue=False))
