@@ -94,6 +94,14 @@ class ListsNothing(_Lists):
         return ""
 
 
+class ListsNamesOnly(_Lists):
+    name = "lists-names-only"
+    does = "has rabbitmqctl print the first column of what it was asked for, and no other"
+
+    def listed(self, output: str) -> str:
+        return "\n".join(line.split("\t")[0] for line in output.splitlines())
+
+
 class ShufflesColumns(_Lists):
     name = "shuffles-columns"
     does = "has rabbitmqctl print the columns in another order"
