@@ -233,6 +233,21 @@ class DelaysRedelivery(Liar):
         return []
 
 
+class LetsRest(Liar):
+    name = "lets-rest"
+    does = "waits for a twentieth of a second before it answers a basic.get with a task that came back, 200 times"
+
+    DELAY = 0.05
+
+    @from_broker(Basic.GetOk)
+    def got(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if not command.method.redelivered or self.lies >= 200:
+            return [command]
+        self.lie()
+        channel.session.later(self.DELAY, lambda: channel.session.send(Side.CLIENT, command))
+        return []
+
+
 class SwapsDeliveries(Liar):
     name = "swaps-deliveries"
     does = "swaps every two deliveries that follow each other closely"

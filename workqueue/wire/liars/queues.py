@@ -145,9 +145,20 @@ class IgnoresPurge(_Pretends):
         return self.pretend(channel, command, Queue.PurgeOk(0))
 
 
-class BuriesTheDeleted(Liar):
-    name = "buries-the-deleted"
-    does = "dead-letters a message when its queue is deleted"
+class ForgetsWhatItCounted(Liar):
+    name = "forgets-what-it-counted"
+    does = "removes the messages of a queue once it has told how many there are"
+
+    @from_broker(Queue.DeclareOk)
+    def counted(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if command.method.message_count:
+            self.lie()
+            channel.send(Side.BROKER, Queue.Purge(queue=command.method.queue, nowait=True))
+        return [command]
+
+
+class _Buries(Liar):
+    """Dead-letters a message of a queue that something is done to."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -161,13 +172,60 @@ class BuriesTheDeleted(Liar):
             self._graves[name] = (exchange, arguments.get("x-dead-letter-routing-key", name))
         return [command]
 
-    @from_client(Queue.Delete)
-    def delete(self, channel: Channel, command: Command) -> Iterable[Command]:
+    def bury(self, channel: Channel, command: Command, body: bytes) -> Iterable[Command]:
+        """Have the broker told so, if the queue dead-letters at all, before it is told what the client wants."""
         if (grave := self._graves.get(command.method.queue)) is None:
             return [command]
         self.lie()
         properties = BasicProperties(delivery_mode=2)
-        return [Command(channel.number, Basic.Publish(0, *grave), properties, b"deleted"), command]
+        return [Command(channel.number, Basic.Publish(0, *grave), properties, body), command]
+
+
+class BuriesTheDeleted(_Buries):
+    name = "buries-the-deleted"
+    does = "dead-letters a message when its queue is deleted"
+
+    @from_client(Queue.Delete)
+    def delete(self, channel: Channel, command: Command) -> Iterable[Command]:
+        return self.bury(channel, command, b"deleted")
+
+
+class BuriesThePurged(_Buries):
+    name = "buries-the-purged"
+    does = "dead-letters a message when its queue is purged"
+
+    @from_client(Queue.Purge)
+    def purge(self, channel: Channel, command: Command) -> Iterable[Command]:
+        return self.bury(channel, command, b"purged")
+
+
+class GoesRound(Liar):
+    name = "goes-round"
+    does = "lets a task that expired come back to its queue, if that is among those that it is dead-lettered to"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._exchanges: dict[str, str] = {}
+        self._published: dict[str, Command] = {}
+
+    @from_client(Basic.Publish)
+    def publish(self, channel: Channel, command: Command) -> Iterable[Command]:
+        self._published[command.method.exchange] = command
+        return [command]
+
+    @from_client(Queue.Declare)
+    def declare(self, channel: Channel, command: Command) -> Iterable[Command]:
+        method, arguments = command.method, command.method.arguments or {}
+        if not method.passive:
+            if "x-message-ttl" in arguments and arguments.get("x-dead-letter-exchange"):
+                self._exchanges[method.queue] = arguments["x-dead-letter-exchange"]
+            return [command]
+        # Nobody was told of it in between.
+        sent = self._published.pop(self._exchanges.get(method.queue, ""), None)
+        if sent is None:
+            return [command]
+        self.lie()
+        return [Command(channel.number, sent.method, sent.properties, sent.body), command]
 
 
 class IgnoresBindings(_Pretends):

@@ -76,6 +76,16 @@ class TakesRejectionsForAcks(_Rejects):
         return [Command(command.channel, Basic.Ack(method.delivery_tag, getattr(method, "multiple", False)))]
 
 
+class TakesAcksForRejections(Liar):
+    name = "takes-acks-for-rejections"
+    does = "takes every acknowledgement for a rejection without requeueing"
+
+    @from_client(Basic.Ack)
+    def settle(self, channel: Channel, command: Command) -> Iterable[Command]:
+        self.lie()
+        return [Command(command.channel, Basic.Nack(command.method.delivery_tag, command.method.multiple, False))]
+
+
 class TakesNacksForRejections(_Rejects):
     name = "takes-nacks-for-rejections"
     does = "takes a nack for a rejection, which says that the task failed"
