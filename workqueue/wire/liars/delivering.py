@@ -196,6 +196,44 @@ class HandsToTwo(_Delivering):
         return []
 
 
+class SharesWhatIsHeld(_Delivering):
+    name = "shares-what-is-held"
+    does = "gives a consumer that comes what others of its queue hold, too, as if it came back, and parts with nobody"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._queues: dict[tuple[Channel, str], str] = {}
+        self._held: dict[str, dict[tuple[Channel, int], Command]] = {}
+
+    @from_client(Basic.Consume)
+    def consume(self, channel: Channel, command: Command) -> Iterable[Command]:
+        self._queues[channel, command.method.consumer_tag] = command.method.queue
+        return [command]
+
+    @from_broker(Basic.ConsumeOk)
+    def consuming(self, channel: Channel, command: Command) -> Iterable[Command]:
+        tag = command.method.consumer_tag
+        held = list(self._held.get(self._queues[channel, tag], {}).values())
+        ledger, copies = DeliveryLedger.of(channel), list[Command]()
+        for each in held:
+            self.lie()
+            copies.append(_delivery(channel.number, each, ledger.deliver(None), tag))
+            copies[-1].method.redelivered = True
+        return [command, *copies]
+
+    @from_client(Basic.Ack, Basic.Nack, Basic.Reject)
+    def settle(self, channel: Channel, command: Command) -> Iterable[Command]:
+        for held in self._held.values():
+            held.pop((channel, command.method.delivery_tag), None)
+        return DeliveryLedger.of(channel).settled(command)
+
+    def instead_of(self, channel: Channel, command: Command, ledger: DeliveryLedger) -> Iterable[Command]:
+        method = command.method
+        method.delivery_tag = ledger.deliver(method.delivery_tag)
+        self._held.setdefault(self._queues[channel, method.consumer_tag], {})[channel, method.delivery_tag] = command
+        return [command.changed()]
+
+
 class NeverDelivers(Liar):
     name = "never-delivers"
     does = "sends consumers nothing"

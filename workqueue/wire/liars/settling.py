@@ -160,6 +160,20 @@ class AlwaysRecovers(Liar):
         return [command]
 
 
+class ReturnsFromAll(Liar):
+    name = "returns-from-all"
+    does = "takes back what all channels of a connection hold when one of them is closed"
+
+    @from_client(pika.spec.Channel.Close)
+    def close(self, channel: Channel, command: Command) -> Iterable[Command]:
+        channel.memory["closed"] = True
+        for other in channel.session.channels.values():
+            if other.number and not other.memory.get("closed"):
+                self.lie()
+                other.send(Side.BROKER, Basic.Nack(0, multiple=True, requeue=True))
+        return [command]
+
+
 class _Ending(Liar):
     """Does something about what a channel holds before the broker hears that it ended, however it ended."""
 
