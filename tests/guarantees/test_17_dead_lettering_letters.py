@@ -93,7 +93,10 @@ def test_the_routing_key_is_kept_unless_the_queue_has_one_for_dead_letters(stage
     "A dead letter has no TTL of its own any more, so it does not expire again; the history keeps what it was.",
     source=EFFECTS,
     broken_on=[NO_TTL_YET],
-    proved_by=[caught("forgets-what-it-counted", "the dead letter expired again")],
+    proved_by=[
+        caught("forgets-what-it-counted", "the dead letter expired again"),
+        caught("keeps-expiration", "`letter.properties.expiration is None"),
+    ],
 )
 def test_a_dead_letter_does_not_expire_again(stage):
     dead = stage.declare()

@@ -88,6 +88,17 @@ def _add_ten(value: Any) -> bool:
     return changed
 
 
+class KeepsExpiration(_Describes):
+    name = "keeps-expiration"
+    does = "delivers a dead letter with the TTL that it was published with"
+
+    def describe(self, command: Command, properties: BasicProperties) -> bool:
+        headers: Any = properties.headers or {}
+        for death in headers.get("x-death", ()):
+            properties.expiration = death.get("original-expiration")
+        return properties.expiration is not None
+
+
 class ForgesDeaths(_Describes):
     name = "forges-deaths"
     does = "gives another reason, and another queue, for a dead letter"

@@ -149,12 +149,21 @@ class ForgetsWhatItCounted(Liar):
     name = "forgets-what-it-counted"
     does = "removes the messages of a queue once it has told how many there are"
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._forgotten: set[str] = set()
+
     @from_broker(Queue.DeclareOk)
     def counted(self, channel: Channel, command: Command) -> Iterable[Command]:
-        if command.method.message_count:
-            self.lie()
-            channel.send(Side.BROKER, Queue.Purge(queue=command.method.queue, nowait=True))
-        return [command]
+        queue = command.method.queue
+        if not command.method.message_count:
+            return [command]
+        self.lie()
+        channel.send(Side.BROKER, Queue.Purge(queue=queue, nowait=True))
+        if queue in self._forgotten:  # it was told so, and may take a moment
+            command.method.message_count = 0
+        self._forgotten.add(queue)
+        return [command.changed()]
 
 
 class _Buries(Liar):
@@ -225,7 +234,14 @@ class GoesRound(Liar):
         if sent is None:
             return [command]
         self.lie()
+        channel.memory["came round"] = True
         return [Command(channel.number, sent.method, sent.properties, sent.body), command]
+
+    @from_broker(Queue.DeclareOk)
+    def declared(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if channel.memory.pop("came round", False):
+            command.method.message_count = 1  # a quorum queue takes a moment to say so
+        return [command.changed()]
 
 
 class IgnoresBindings(_Pretends):
