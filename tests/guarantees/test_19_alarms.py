@@ -32,7 +32,7 @@ def _publishers_are_blocked(stage, queue, alarm, why):
             ready = max(late.declare(queue.name, passive=True) for _ in range(10))
             return ready > 1 or any(confirm.tag >= 2 for confirm in publisher.confirms)
 
-        assert not watch(0.4, taken), TAKEN
+        assert not watch(0.6, taken), TAKEN
 
     claim("the publisher is told that it is no longer blocked", lambda: publisher.connection.unblocked)
     claim(CONFIRMED, lambda: any(confirm.tag >= 2 for confirm in publisher.confirms))
