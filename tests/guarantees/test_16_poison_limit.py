@@ -89,15 +89,22 @@ def test_minus_1_switches_the_limit_off(stage):
     source=CONFIGURING,
     queue_types=["quorum"],
     needs=["ctl"],
-    proved_by=[caught("misreads-policies", "`deliveries_until_dead(queue, dead, reject, most=20) == 3")],
+    proved_by=[
+        caught("misreads-policies", "with 2 by a policy and 5 by itself, the queue gave it up after 6 deliveries"),
+        caught("ignores-limit-argument", "with 5 by a policy and 2 by itself, the queue gave it up after 6 deliveries"),
+    ],
 )
 def test_the_lower_limit_wins(stage):
-    dead = stage.declare()
-    queue = queue_to(dead, x_delivery_limit=5)
-    stage.publish("poison", queue=queue)
+    for by_policy, by_itself in ((2, 5), (5, 2)):
+        dead = stage.declare()
+        queue = queue_to(dead, x_delivery_limit=by_itself)
+        stage.publish("poison", queue=queue)
 
-    with stage.operator.policy(queue, delivery_limit=2):
-        assert deliveries_until_dead(queue, dead, reject, most=20) == 3
+        with stage.operator.policy(queue, delivery_limit=by_policy):
+            deliveries = deliveries_until_dead(queue, dead, reject, most=20)
+
+        limits = f"{by_policy} by a policy and {by_itself} by itself"
+        assert deliveries == 3, f"with {limits}, the queue gave it up after {deliveries} deliveries"
 
 
 @guarantee(

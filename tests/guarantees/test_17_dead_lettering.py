@@ -105,7 +105,10 @@ def test_a_task_that_is_pushed_out_is_dead_lettered(stage):
     "dead-lettering.acked-is-not",
     "Tasks that were acknowledged, or purged from their queue, are not dead-lettered.",
     source=OVERVIEW,
-    proved_by=[caught("ignores-purge", "`worker.purge(queue.name) == 1")],
+    proved_by=[
+        caught("takes-acks-for-rejections", "were dead-lettered: ['done'"),
+        caught("buries-the-purged", "were dead-lettered: ['purged'"),
+    ],
 )
 def test_acked_and_purged_tasks_are_not_dead_lettered(stage):
     dead = stage.declare()
@@ -120,7 +123,8 @@ def test_acked_and_purged_tasks_are_not_dead_lettered(stage):
     worker.reject(take(worker, queue, "rejected"), requeue=False)
 
     claim("the rejected one is dead-lettered", dead.ready)
-    assert [each.task for each in dead.drain()] == ["rejected"]
+    letters = [each.task for each in dead.drain()]
+    assert letters == ["rejected"], f"one was rejected, and were dead-lettered: {letters}"
 
 
 @guarantee(
@@ -230,7 +234,7 @@ def test_a_full_target_loses_dead_letters(stage):
     needs=["ctl", "configure"],
     counter_example="dead-lettering.full-target-loses",
     broken_on=[BrokenOn("quorum", "<3.10", "quorum queues have no such strategy", release_note("3.10.0"))],
-    proved_by=[caught("ignores-dead-lettering", "the dead letter is routed")],
+    proved_by=[caught("ignores-dead-letter-strategy", "it arrives when there is room")],
 )
 def test_at_least_once_keeps_a_dead_letter_until_its_target_takes_it(stage):
     # It tries again every three minutes by default.

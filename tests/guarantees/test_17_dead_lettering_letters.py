@@ -17,6 +17,16 @@ CYCLE = DEAD_LETTERING.section("dead-letter-cycle")
 NO_TTL_YET = BrokenOn("quorum", "<3.10", "quorum queues have no message TTL", release_note("3.10.0"))
 
 
+def fanout_to(*queues):
+    """The name of a new exchange that routes all to each of these."""
+    exchange = f"{queues[0].name}-exchange"
+    with queues[0].stage.channel() as channel:
+        channel.exchange_declare(exchange, "fanout", auto_delete=True)
+        for queue in queues:
+            channel.queue_bind(queue.name, exchange)
+    return exchange
+
+
 @guarantee(
     "dead-lettering.keeps-the-message",
     "A dead letter has the body, the headers and the properties that the task was published with.",
@@ -59,15 +69,15 @@ def test_a_dead_letter_keeps_body_headers_and_properties(stage):
     proved_by=[
         caught("forges-routing-keys", "`letter.routing_key == (plain.name if queue is plain else"),
         caught("ignores-dead-letter-key", "`letter.routing_key == (plain.name if queue is plain else"),
+        caught("invents-dead-letter-keys", "`letter.routing_key == (plain.name if queue is plain else"),
     ],
 )
 def test_the_routing_key_is_kept_unless_the_queue_has_one_for_dead_letters(stage):
-    dead, exchange = stage.declare(), "amq.direct"
+    # An exchange that routes whatever comes, so that no letter is lost for its key.
+    dead = stage.declare()
+    exchange = fanout_to(dead)
     plain = stage.declare(x_dead_letter_exchange=exchange)
     keyed = stage.declare(x_dead_letter_exchange=exchange, x_dead_letter_routing_key=f"{dead.name}-key")
-    with stage.channel() as channel:
-        for key in (plain.name, keyed.name, f"{dead.name}-key"):
-            channel.queue_bind(dead.name, exchange, key)
     worker = stage.client()
 
     for queue in (plain, keyed):
@@ -83,7 +93,10 @@ def test_the_routing_key_is_kept_unless_the_queue_has_one_for_dead_letters(stage
     "A dead letter has no TTL of its own any more, so it does not expire again; the history keeps what it was.",
     source=EFFECTS,
     broken_on=[NO_TTL_YET],
-    proved_by=[caught("ignores-message-ttl", "it is dead-lettered")],
+    proved_by=[
+        caught("forgets-what-it-counted", "the dead letter expired again"),
+        caught("keeps-expiration", "`letter.properties.expiration is None"),
+    ],
 )
 def test_a_dead_letter_does_not_expire_again(stage):
     dead = stage.declare()
@@ -168,16 +181,23 @@ def test_a_cycle_with_a_rejection_survives(stage):
     "A task that would go round by expiring alone, without a rejection, is dropped.",
     source=CYCLE,
     broken_on=[NO_TTL_YET],
-    proved_by=[caught("ignores-ttl", "it leaves the queue")],
+    proved_by=[caught("goes-round", "it came round")],
 )
 def test_a_cycle_without_a_rejection_is_dropped(stage):
+    # Given an exchange that routes all to a queue, and what expires in that queue comes to the exchange again,
+    witness = stage.declare()
+    exchange = f"{witness.name}-exchange"
     with promised("a queue can have a message TTL"):
-        # The default exchange and the task's own routing key lead back to the queue itself.
-        queue = stage.declare(x_dead_letter_exchange="", x_message_ttl=100)
-    stage.publish("a task", queue=queue)
+        queue = stage.declare(x_dead_letter_exchange=exchange, x_message_ttl=100)
+    assert fanout_to(witness, queue) == exchange
+    publisher = stage.client()
 
-    claim("it leaves the queue", lambda: queue.ready() == 0)
-    assert not watch(0.3, queue.ready), "it came round"
+    # when a task has come by that way, and has expired,
+    publisher.publish("a task", queue="", exchange=exchange)
+    claim("it came, and its dead letter", lambda: witness.ready() == 2)
+
+    # it is not in the queue again, nor does it expire there again.
+    assert not watch(0.3, lambda: queue.ready() or witness.ready() > 2), "it came round"
 
 
 @guarantee(

@@ -179,6 +179,7 @@ def test_a_worker_takes_one_task_of_a_backlog(queue, publish, core):
 def test_heartbeats_go_on_during_a_long_task(stage, queue, publish, core):
     heartbeat = 1
     worker = core.worker(heartbeat=heartbeat)
+    barrier("that is what it agreed on with the broker", lambda: worker.heartbeat == heartbeat)
     [task] = publish("hold a long task")
     worker.wait_until_started(task)
     other = stage.client()
@@ -187,7 +188,7 @@ def test_heartbeats_go_on_during_a_long_task(stage, queue, publish, core):
     # The broker gives a silent client up after two to three timeouts.
     watch(6 * heartbeat, lambda: other.tasks)
     assert other.tasks == [], "the broker gave the busy worker up, and its task to another"
-    stage.evidence.proof(worker.name, f"worked for {6 * heartbeat} s with a heartbeat timeout of {heartbeat} s")
+    stage.evidence.proof(worker.name, f"worked for {6 * heartbeat} s with a heartbeat timeout of {worker.heartbeat} s")
 
     worker.finish()
     claim("the task is done", lambda: worker.done == [task])

@@ -12,7 +12,7 @@ from workqueue.guarantee.sources import (
     TUTORIAL_2,
     release_note,
 )
-from workqueue.guarantee.waiting import barrier, claim, promised
+from workqueue.guarantee.waiting import barrier, claim, landed, promised
 
 USE = README.section("use-the-core")
 CONFIRMS_GUIDE = CONFIRMS.section("publisher-confirms")
@@ -46,16 +46,26 @@ def test_messages_of_the_producer_are_persistent(queue, core):
     "core.send-puts-it-in-the-queue-once",
     "When send returns, the message is in the queue, once.",
     source=USE,
-    proved_by=[caught("mutant:send-twice", "in the queue are ['one', 'one'")],
+    proved_by=[
+        caught("mutant:send-twice", "send returned once, and 'one' was in the queue twice"),
+        caught("mutant:send-without-waiting", "' was not in the queue"),
+        caught("confirms-early", "' was not in the queue"),
+    ],
 )
-def test_what_was_sent_is_in_the_queue_once(queue, core):
-    producer = core.producer()
+def test_what_was_sent_is_in_the_queue_once(stage, queue, core):
+    producer, reader = core.producer(), stage.client()
 
-    answers = [producer.send(task, queue=queue) for task in ("one", "two", "three")]
+    for task in ("one", "two", "three"):
+        answer = producer.send(task, queue=queue)
+        fetched, again = (reader.get(queue.name, auto_ack=True) for _ in range(2))
 
-    assert [answer.error for answer in answers] == ["", "", ""], answers
-    in_queue = tasks_of(queue)
-    assert in_queue == ["one", "two", "three"], f"in the queue are {in_queue}"
+        assert answer.error == "", answer.why
+        assert fetched is not None, f"send returned, and {task!r} was not in the queue"
+        assert fetched.task == task
+        assert again is None, f"send returned once, and {again.task!r} was in the queue twice"
+
+    late = tasks_of(queue)
+    assert late == [], f"there came later, too: {late}"
 
 
 @guarantee(
@@ -126,7 +136,7 @@ def test_a_message_without_a_confirmation_is_not_reported_as_sent(stage, queue, 
     wire = stage.proxy()
     producer = core.producer(proxy=wire, confirm_timeout=0.5)
 
-    assert wire.lose_answers() == 1
+    landed("the broker's answers are lost", wire.lose_answers())
     answer = producer.send("a task", queue=queue)
 
     assert answer.error == "OutcomeUnknown", f"no confirm came, and send ended with {answer.error or 'success'}"
@@ -141,23 +151,29 @@ def test_a_message_without_a_confirmation_is_not_reported_as_sent(stage, queue, 
     proved_by=[
         caught("mutant:retry-under-a-new-id", "two messages that nobody can tell apart"),
         caught("mutant:never-retried", "it was allowed to retry"),
+        caught("mutant:no-message-id", "two messages that nobody can tell apart"),
+        caught("mutant:same-message-id", "two tasks that nobody can tell apart"),
     ],
 )
 def test_a_retry_keeps_the_message_id(stage, queue, core):
     wire = stage.proxy()
     producer = core.producer(proxy=wire)
 
-    assert wire.lose_answers() == 1
+    landed("the broker's answers are lost", wire.lose_answers())
     producer.begin_to_send("a task", queue=queue, retry=9)
     barrier("the broker has it", lambda: queue.ready() == 1)
-    assert wire.cut() == 1  # before the confirmation could come
+    landed("the connection is cut before the confirmation could come", wire.cut())
     wire.thaw()
 
     answer = producer.answer("a task")
     assert answer.error == "", f"it was allowed to retry, and send ended with {answer.error}"
-    ids = [each.message_id for each in queue.drain()]
-    assert len(ids) == 2
-    assert len(set(ids)) == 1, "two messages that nobody can tell apart from two tasks"
+    another = producer.send("another task", queue=queue)
+    assert another.error == "", another.why
+    messages = [(each.task, each.message_id) for each in queue.drain()]
+    assert [task for task, _ in messages] == ["a task", "a task", "another task"]
+    [first, second, third] = [message_id for _, message_id in messages]
+    assert first and first == second, "two messages that nobody can tell apart from two tasks"
+    assert third != first, "two tasks that nobody can tell apart from two messages of one"
 
 
 @guarantee(

@@ -79,6 +79,11 @@ class CoreWorker(CoreProgram):
         """The class of the error that ``run`` ended with, "" if it returned, None while it runs."""
         return next((event["error"] for event in self._told("ended")), None)
 
+    @property
+    def heartbeat(self) -> int:
+        """The heartbeat timeout that it negotiated with the broker for its latest subscription, in seconds."""
+        return int(self._told("ready")[-1]["heartbeat"])
+
     def wait_until_started(self, task: str) -> None:
         """Wait until its handler was called with a task, so that a fault lands in the middle of it."""
         self._barrier(f"{self.name} starts {task!r}", lambda: task in self.started)

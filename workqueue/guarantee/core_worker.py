@@ -13,6 +13,7 @@ import queue as queues
 import sys
 import threading
 from dataclasses import dataclass
+from typing import Any
 
 from workqueue.errors import Reject, WorkqueueError
 from workqueue.events import Disconnected, Event, Subscribed
@@ -43,6 +44,12 @@ class Options:
 
 
 class _Worker(Worker):
+    @property
+    def heartbeat(self) -> int:
+        """Seconds of the heartbeat timeout that was negotiated, which pika alone knows."""
+        parameters: Any = None if self._link is None else self._link._connection.params
+        return int(parameters.heartbeat)
+
     def stop(self) -> None:
         super().stop()
         say("stopping")
@@ -76,9 +83,9 @@ def _listen(handler: _Handler) -> None:
     os._exit(3)
 
 
-def _hear(event: Event) -> None:
+def _hear(worker: _Worker, event: Event) -> None:
     if isinstance(event, Subscribed):
-        say("ready")
+        say("ready", heartbeat=worker.heartbeat)
     elif isinstance(event, Disconnected):
         say("disconnected", error=type(event.reason).__name__, why=str(event.reason))
 
@@ -93,13 +100,13 @@ def main() -> int:
     handler = _Handler()
     threading.Thread(target=_listen, args=[handler], daemon=True).start()
     queue = options.queue if options.dead_letter is None else _queue(options)
-    worker = _Worker(
+    worker: _Worker = _Worker(
         os.environ[URL_VARIABLE],
         queue,
         handler,
         prefetch=options.prefetch,
         max_attempts=options.max_attempts,
-        observer=_hear,
+        observer=lambda event: _hear(worker, event),
     )
     try:
         worker.run()

@@ -1,5 +1,6 @@
 """Mistakes of a producer."""
 
+import contextlib
 import threading
 import uuid
 from typing import Any
@@ -8,12 +9,13 @@ from pika.channel import Channel
 
 from workqueue import _frames
 from workqueue._session import Session
-from workqueue.errors import Closed
+from workqueue.errors import Closed, WorkqueueError
 from workqueue.guarantee.mutants._mutant import Made, Method, Mutant, replace
 from workqueue.producer import Producer
 from workqueue.queue import Queue
 
 _CLOSED_BY_THEN = 5.0  # seconds
+_SENT_BY_THEN = 0.5  # seconds
 
 
 def _transient(made: Made) -> None:
@@ -59,9 +61,17 @@ def _nack_taken_for_ack(made: Made) -> None:
 def _send_without_waiting(made: Made) -> None:
     def send(producer: Producer, *message: Any, retry: int, **described: Any) -> None:  # noqa: ARG001
         made()
-        producer.send_async(*message, **described)
+        # Later, so that it does not depend on whether the broker is faster than who looks into the queue.
+        later = threading.Timer(_SENT_BY_THEN, _send_late, [producer, message, described])
+        later.daemon = True
+        later.start()
 
     replace(Producer, "send", lambda _: send)
+
+
+def _send_late(producer: Producer, message: tuple[Any, ...], described: dict[str, Any]) -> None:
+    with contextlib.suppress(WorkqueueError):  # it is closed by then, or its queue is gone
+        producer.send_async(*message, **described)
 
 
 def _mandatory_off(made: Made) -> None:
@@ -116,6 +126,25 @@ def _retry_under_a_new_id(made: Made) -> None:
     replace(Producer, "_publish", around)
 
 
+def _no_message_id(made: Made) -> None:
+    def plain_properties(_: str, *, persistent: bool) -> bytes:
+        made()
+        return b"\x10\x00\x02" if persistent else b"\x10\x00\x01"  # the delivery mode, and nothing else
+
+    replace(_frames, "plain_properties", lambda _: plain_properties)
+
+
+def _same_message_id(made: Made) -> None:
+    def around(original: Method) -> Method:
+        def plain_properties(_: str, **how: bool) -> Any:
+            made()
+            return original("1", **how)
+
+        return plain_properties
+
+    replace(_frames, "plain_properties", around)
+
+
 def _never_retried(made: Made) -> None:
     def around(original: Method) -> Method:
         def deliver(producer: Producer, *message: Any) -> None:
@@ -157,6 +186,8 @@ PRODUCERS = (
     Mutant("text-as-ascii", "Letters beyond ASCII become question marks.", _text_as_ascii),
     Mutant("send-twice", "To be safe, each message is sent twice.", _send_twice),
     Mutant("retry-under-a-new-id", "Whatever is sent again gets a new message id.", _retry_under_a_new_id),
+    Mutant("no-message-id", "Messages have no message id.", _no_message_id),
+    Mutant("same-message-id", "All messages have the same message id.", _same_message_id),
     Mutant("never-retried", "A message is tried to be sent once, whatever retry says.", _never_retried),
     Mutant("close-without-waiting", "close does not wait for outstanding confirmations.", _close_without_waiting),
 )

@@ -202,6 +202,19 @@ class RefusesSettling(_Refuses):
         return self.refuse(channel, 406, f"PRECONDITION_FAILED - unknown delivery tag {command.method.delivery_tag}")
 
 
+class ClosesTheOthers(_Refuses):
+    name = "closes-the-others"
+    does = "closes all channels of a connection when one of them is closed"
+
+    @from_client(pika.spec.Channel.Close)
+    def leaving(self, channel: Channel, command: Command) -> Iterable[Command]:
+        channel.memory["left"] = True
+        for other in channel.session.channels.values():
+            if other.number and not other.memory.get("left") and not other.memory.get("refused"):
+                self.refuse(other, 504, "CHANNEL_ERROR - another channel was closed")
+        return [command]
+
+
 class RefusesLargeMessages(_Refuses):
     name = "refuses-large-messages"
     does = "refuses messages larger than a kibibyte"

@@ -1,6 +1,8 @@
 """Lies about connections: what was negotiated, whether the other side is alive, and what a restart keeps."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
+from typing import ClassVar
 
 import pika.frame
 import pika.spec
@@ -46,6 +48,18 @@ class Mistunes(Liar):
         return [command.changed()]
 
 
+class DoublesHeartbeats(Liar):
+    name = "doubles-heartbeats"
+    does = "takes twice the heartbeat timeout that a client asked for"
+
+    @from_client(Connection.TuneOk)
+    def tuned(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if command.method.heartbeat:
+            self.lie()
+            command.method.heartbeat *= 2
+        return [command.changed()]
+
+
 class HidesBlocked(Liar):
     name = "hides-blocked"
     does = "does not tell a producer that it is blocked"
@@ -64,6 +78,39 @@ class NeverUnblocks(Liar):
     def unblocked(self, channel: Channel, command: Command) -> Iterable[Command]:
         self.lie()
         return []
+
+
+class BlocksInNameOnly(Liar):
+    name = "blocks-in-name-only"
+    does = "tells publishers that they are blocked while there should be an alarm, and goes on reading what they send"
+
+    _LIMITS: ClassVar = {"vm_memory_high_watermark": "low on memory", "disk_free_limit": "low on disk"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._alarm = ""
+        self._blocked: set[Session] = set()
+
+    @from_client(Basic.Publish)
+    def publish(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if self._alarm and channel.session not in self._blocked:
+            self.lie()
+            self._blocked.add(channel.session)
+            channel.session.send(Side.CLIENT, Command(0, Connection.Blocked(self._alarm)))
+        return [command]
+
+    def ctl(self, run: Callable[..., str], *command: str) -> str:
+        asked = re.search(r"(\w+):set_(\w+)\(", command[-1]) if command[0] == "eval" else None
+        if asked is None or asked[2] not in self._LIMITS:
+            return run(*command)
+        if not self._alarm:
+            self._alarm = self._LIMITS[asked[2]]
+            return run("eval", f"{asked[1]}:get_{asked[2]}().")
+        self._alarm = ""
+        while self._blocked:
+            session = self._blocked.pop()
+            session.loop.call_soon_threadsafe(session.send, Side.CLIENT, Command(0, Connection.Unblocked()))
+        return run(*command)
 
 
 class _Forgets(Liar):
@@ -201,6 +248,65 @@ class HangsUp(Liar):
     def _hang_up(self, session: Session) -> None:
         self.lie()
         session.send(Side.CLIENT, Command(0, Connection.Close(320, "CONNECTION_FORCED - for no reason", 0, 0)))
+
+
+class GivesUpEarly(Liar):
+    name = "gives-up-early"
+    does = "gives up a queue's first consumer a second after its first task, and does not tell it"
+
+    AFTER = 1.0
+    #: Seconds until that client learns of it, which is longer than any spec takes.
+    LATER = 300.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known: set[str] = set()
+
+    @from_client(Basic.Consume)
+    def consume(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if command.method.queue not in self._known:
+            self._known.add(command.method.queue)
+            channel.memory["first"] = command.method.consumer_tag
+        return [command]
+
+    @from_broker(Basic.Deliver)
+    def deliver(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if channel.memory.get("first") == command.method.consumer_tag:
+            del channel.memory["first"]
+            channel.session.later(self.AFTER, lambda: self._give_up(channel.session))
+        return [command]
+
+    def _give_up(self, session: Session) -> None:
+        self.lie()
+        session.channel(0).memory["given up"] = True
+        session.ends[Side.BROKER].abort()
+
+    def broker_gone(self, session: Session) -> float:
+        return self.LATER if session.channel(0).memory.get("given up") else 0.0
+
+
+class LetsEverybodyIn(Liar):
+    name = "lets-everybody-in"
+    does = "takes every password once somebody knew the right one"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._right = ""
+
+    @from_client(Connection.StartOk)
+    def start(self, channel: Channel, command: Command) -> Iterable[Command]:
+        said = command.method.response
+        if self._right and said != self._right:
+            self.lie()
+            command.method.response = self._right
+            command.changed()
+        channel.memory["said"] = command.method.response
+        return [command]
+
+    @from_broker(Connection.Tune)
+    def accepted(self, channel: Channel, command: Command) -> Iterable[Command]:
+        self._right = channel.memory["said"]
+        return [command]
 
 
 class RefusesSmallFrames(Liar):

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from pika.spec import Basic, Queue
 
 from workqueue.wire.frames import Command
-from workqueue.wire.liar import Liar, from_client
+from workqueue.wire.liar import Liar, another, from_client
 from workqueue.wire.session import Channel
 
 
@@ -86,6 +86,23 @@ class IgnoresDeadLettering(_IgnoresArguments):
     arguments = ("x-dead-letter-exchange", "x-dead-letter-routing-key", "x-dead-letter-strategy")
 
 
+class IgnoresDeadLetterStrategy(_IgnoresArguments):
+    name = "ignores-dead-letter-strategy"
+    does = "sends dead letters at most once, whatever was asked for"
+    arguments = ("x-dead-letter-strategy",)
+
+
+class InventsDeadLetterKeys(_Declaring):
+    name = "invents-dead-letter-keys"
+    does = "dead-letters by a routing key that nobody asked for"
+
+    def redeclare(self, method: Any, arguments: dict[str, Any]) -> bool:
+        if "x-dead-letter-exchange" not in arguments:
+            return False
+        arguments["x-dead-letter-routing-key"] = another(arguments.get("x-dead-letter-routing-key", method.queue))
+        return True
+
+
 class IgnoresDeadLetterKey(_IgnoresArguments):
     name = "ignores-dead-letter-key"
     does = "dead-letters by the message's own routing key"
@@ -101,6 +118,12 @@ class IgnoresDeliveryLimit(_Declaring):
             return False
         arguments["x-delivery-limit"] = 1_000_000
         return True
+
+
+class IgnoresLimitArgument(_IgnoresArguments):
+    name = "ignores-limit-argument"
+    does = "takes no notice of the delivery limit that a queue was declared with, be it higher or lower than a policy's"
+    arguments = ("x-delivery-limit",)
 
 
 class LowersDeliveryLimit(_Declaring):

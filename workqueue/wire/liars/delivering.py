@@ -88,6 +88,17 @@ def _add_ten(value: Any) -> bool:
     return changed
 
 
+class KeepsExpiration(_Describes):
+    name = "keeps-expiration"
+    does = "delivers a dead letter with the TTL that it was published with"
+
+    def describe(self, command: Command, properties: BasicProperties) -> bool:
+        headers: Any = properties.headers or {}
+        for death in headers.get("x-death", ()):
+            properties.expiration = death.get("original-expiration")
+        return properties.expiration is not None
+
+
 class ForgesDeaths(_Describes):
     name = "forges-deaths"
     does = "gives another reason, and another queue, for a dead letter"
@@ -196,6 +207,44 @@ class HandsToTwo(_Delivering):
         return []
 
 
+class SharesWhatIsHeld(_Delivering):
+    name = "shares-what-is-held"
+    does = "gives a consumer that comes what others of its queue hold, too, as if it came back, and parts with nobody"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._queues: dict[tuple[Channel, str], str] = {}
+        self._held: dict[str, dict[tuple[Channel, int], Command]] = {}
+
+    @from_client(Basic.Consume)
+    def consume(self, channel: Channel, command: Command) -> Iterable[Command]:
+        self._queues[channel, command.method.consumer_tag] = command.method.queue
+        return [command]
+
+    @from_broker(Basic.ConsumeOk)
+    def consuming(self, channel: Channel, command: Command) -> Iterable[Command]:
+        tag = command.method.consumer_tag
+        held = list(self._held.get(self._queues[channel, tag], {}).values())
+        ledger, copies = DeliveryLedger.of(channel), list[Command]()
+        for each in held:
+            self.lie()
+            copies.append(_delivery(channel.number, each, ledger.deliver(None), tag))
+            copies[-1].method.redelivered = True
+        return [command, *copies]
+
+    @from_client(Basic.Ack, Basic.Nack, Basic.Reject)
+    def settle(self, channel: Channel, command: Command) -> Iterable[Command]:
+        for held in self._held.values():
+            held.pop((channel, command.method.delivery_tag), None)
+        return DeliveryLedger.of(channel).settled(command)
+
+    def instead_of(self, channel: Channel, command: Command, ledger: DeliveryLedger) -> Iterable[Command]:
+        method = command.method
+        method.delivery_tag = ledger.deliver(method.delivery_tag)
+        self._held.setdefault(self._queues[channel, method.consumer_tag], {})[channel, method.delivery_tag] = command
+        return [command.changed()]
+
+
 class NeverDelivers(Liar):
     name = "never-delivers"
     does = "sends consumers nothing"
@@ -227,6 +276,21 @@ class DelaysRedelivery(Liar):
     @from_broker(Basic.Deliver)
     def deliver(self, channel: Channel, command: Command) -> Iterable[Command]:
         if not command.method.redelivered:
+            return [command]
+        self.lie()
+        channel.session.later(self.DELAY, lambda: channel.session.send(Side.CLIENT, command))
+        return []
+
+
+class LetsRest(Liar):
+    name = "lets-rest"
+    does = "waits for a twentieth of a second before it answers a basic.get with a task that came back, 200 times"
+
+    DELAY = 0.05
+
+    @from_broker(Basic.GetOk)
+    def got(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if not command.method.redelivered or self.lies >= 200:
             return [command]
         self.lie()
         channel.session.later(self.DELAY, lambda: channel.session.send(Side.CLIENT, command))

@@ -94,6 +94,14 @@ class ListsNothing(_Lists):
         return ""
 
 
+class ListsNamesOnly(_Lists):
+    name = "lists-names-only"
+    does = "has rabbitmqctl print the first column of what it was asked for, and no other"
+
+    def listed(self, output: str) -> str:
+        return "\n".join(line.split("\t")[0] for line in output.splitlines())
+
+
 class ShufflesColumns(_Lists):
     name = "shuffles-columns"
     does = "has rabbitmqctl print the columns in another order"
@@ -137,9 +145,29 @@ class IgnoresPurge(_Pretends):
         return self.pretend(channel, command, Queue.PurgeOk(0))
 
 
-class BuriesTheDeleted(Liar):
-    name = "buries-the-deleted"
-    does = "dead-letters a message when its queue is deleted"
+class ForgetsWhatItCounted(Liar):
+    name = "forgets-what-it-counted"
+    does = "removes the messages of a queue once it has told how many there are"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._forgotten: set[str] = set()
+
+    @from_broker(Queue.DeclareOk)
+    def counted(self, channel: Channel, command: Command) -> Iterable[Command]:
+        queue = command.method.queue
+        if not command.method.message_count:
+            return [command]
+        self.lie()
+        channel.send(Side.BROKER, Queue.Purge(queue=queue, nowait=True))
+        if queue in self._forgotten:  # it was told so, and may take a moment
+            command.method.message_count = 0
+        self._forgotten.add(queue)
+        return [command.changed()]
+
+
+class _Buries(Liar):
+    """Dead-letters a message of a queue that something is done to."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -153,13 +181,67 @@ class BuriesTheDeleted(Liar):
             self._graves[name] = (exchange, arguments.get("x-dead-letter-routing-key", name))
         return [command]
 
-    @from_client(Queue.Delete)
-    def delete(self, channel: Channel, command: Command) -> Iterable[Command]:
+    def bury(self, channel: Channel, command: Command, body: bytes) -> Iterable[Command]:
+        """Have the broker told so, if the queue dead-letters at all, before it is told what the client wants."""
         if (grave := self._graves.get(command.method.queue)) is None:
             return [command]
         self.lie()
         properties = BasicProperties(delivery_mode=2)
-        return [Command(channel.number, Basic.Publish(0, *grave), properties, b"deleted"), command]
+        return [Command(channel.number, Basic.Publish(0, *grave), properties, body), command]
+
+
+class BuriesTheDeleted(_Buries):
+    name = "buries-the-deleted"
+    does = "dead-letters a message when its queue is deleted"
+
+    @from_client(Queue.Delete)
+    def delete(self, channel: Channel, command: Command) -> Iterable[Command]:
+        return self.bury(channel, command, b"deleted")
+
+
+class BuriesThePurged(_Buries):
+    name = "buries-the-purged"
+    does = "dead-letters a message when its queue is purged"
+
+    @from_client(Queue.Purge)
+    def purge(self, channel: Channel, command: Command) -> Iterable[Command]:
+        return self.bury(channel, command, b"purged")
+
+
+class GoesRound(Liar):
+    name = "goes-round"
+    does = "lets a task that expired come back to its queue, if that is among those that it is dead-lettered to"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._exchanges: dict[str, str] = {}
+        self._published: dict[str, Command] = {}
+
+    @from_client(Basic.Publish)
+    def publish(self, channel: Channel, command: Command) -> Iterable[Command]:
+        self._published[command.method.exchange] = command
+        return [command]
+
+    @from_client(Queue.Declare)
+    def declare(self, channel: Channel, command: Command) -> Iterable[Command]:
+        method, arguments = command.method, command.method.arguments or {}
+        if not method.passive:
+            if "x-message-ttl" in arguments and arguments.get("x-dead-letter-exchange"):
+                self._exchanges[method.queue] = arguments["x-dead-letter-exchange"]
+            return [command]
+        # Nobody was told of it in between.
+        sent = self._published.pop(self._exchanges.get(method.queue, ""), None)
+        if sent is None:
+            return [command]
+        self.lie()
+        channel.memory["came round"] = True
+        return [Command(channel.number, sent.method, sent.properties, sent.body), command]
+
+    @from_broker(Queue.DeclareOk)
+    def declared(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if channel.memory.pop("came round", False):
+            command.method.message_count = 1  # a quorum queue takes a moment to say so
+        return [command.changed()]
 
 
 class IgnoresBindings(_Pretends):

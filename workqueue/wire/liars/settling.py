@@ -76,6 +76,16 @@ class TakesRejectionsForAcks(_Rejects):
         return [Command(command.channel, Basic.Ack(method.delivery_tag, getattr(method, "multiple", False)))]
 
 
+class TakesAcksForRejections(Liar):
+    name = "takes-acks-for-rejections"
+    does = "takes every acknowledgement for a rejection without requeueing"
+
+    @from_client(Basic.Ack)
+    def settle(self, channel: Channel, command: Command) -> Iterable[Command]:
+        self.lie()
+        return [Command(command.channel, Basic.Nack(command.method.delivery_tag, command.method.multiple, False))]
+
+
 class TakesNacksForRejections(_Rejects):
     name = "takes-nacks-for-rejections"
     does = "takes a nack for a rejection, which says that the task failed"
@@ -147,6 +157,20 @@ class AlwaysRecovers(Liar):
             self.lie()
             command.method.requeue = True
             command.changed()
+        return [command]
+
+
+class ReturnsFromAll(Liar):
+    name = "returns-from-all"
+    does = "takes back what all channels of a connection hold when one of them is closed"
+
+    @from_client(pika.spec.Channel.Close)
+    def close(self, channel: Channel, command: Command) -> Iterable[Command]:
+        channel.memory["closed"] = True
+        for other in channel.session.channels.values():
+            if other.number and not other.memory.get("closed"):
+                self.lie()
+                other.send(Side.BROKER, Basic.Nack(0, multiple=True, requeue=True))
         return [command]
 
 
