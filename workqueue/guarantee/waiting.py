@@ -83,6 +83,17 @@ def watch(seconds: float, condition: Callable[[], T]) -> T:
     return _poll(condition, seconds)
 
 
+def landed(fault: str, count: int, expected: int = 1) -> None:
+    """Make sure that a fault hit what it was meant for: no more of it, and no less.
+
+    :param fault: what was done to the world, as a sentence for the one who reads the failure.
+    :param count: how many (connections, mostly) it hit.
+    :raises Unknown: if it did not land so; the guarantee was then not tested.
+    """
+    if count != expected:
+        raise Unknown(f"the fault did not land: {fault} (it hit {count}, and was meant for {expected})")
+
+
 @contextlib.contextmanager
 def promised(promise: str) -> Iterator[None]:
     """What happens inside was promised to work: if the broker refuses it, the promise is broken.
