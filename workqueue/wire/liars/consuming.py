@@ -275,18 +275,11 @@ class CancelsConsumers(Liar):
         channel.send(Side.CLIENT, Basic.Cancel(tag, nowait=True))
 
 
-class ClosesChannels(Liar):
-    name = "closes-channels"
-    does = "closes a consumer's channel a moment after it subscribed, for no reason"
+class _Closes(Liar):
+    """Closes channels for no reason."""
 
-    AFTER = 0.7
-
-    @from_client(Basic.Consume)
-    def consume(self, channel: Channel, command: Command) -> Iterable[Command]:
-        channel.session.later(self.AFTER, lambda: self._close(channel))
-        return [command]
-
-    def _close(self, channel: Channel) -> None:
+    def close(self, channel: Channel) -> None:
+        """Close one."""
         self.lie()
         channel.memory["closed"] = True
         channel.send(Side.CLIENT, pika.spec.Channel.Close(406, "PRECONDITION_FAILED - for no reason", 0, 0))
@@ -298,3 +291,26 @@ class ClosesChannels(Liar):
     @from_broker(pika.spec.Channel.CloseOk)
     def closed(self, channel: Channel, command: Command) -> Iterable[Command]:
         return [] if channel.memory.get("closed") else [command]
+
+
+class ClosesChannels(_Closes):
+    name = "closes-channels"
+    does = "closes a consumer's channel a moment after it subscribed, for no reason"
+
+    AFTER = 0.7
+
+    @from_client(Basic.Consume)
+    def consume(self, channel: Channel, command: Command) -> Iterable[Command]:
+        channel.session.later(self.AFTER, lambda: self.close(channel))
+        return [command]
+
+
+class ClosesWhatItCancels(_Closes):
+    name = "closes-what-it-cancels"
+    does = "closes the channel of a consumer that it has just cancelled"
+
+    @from_broker(Basic.Cancel)
+    def cancelled(self, channel: Channel, command: Command) -> Iterable[Command]:
+        channel.session.send(Side.CLIENT, command)
+        self.close(channel)
+        return []

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 import pika.spec
-from pika.spec import Basic, BasicProperties, Confirm
+from pika.spec import Basic, BasicProperties, Confirm, Queue
 
 from workqueue.wire.frames import Command
 from workqueue.wire.ledgers import PublishLedger
@@ -131,6 +131,37 @@ class ConfirmsEarly(_Publishing):
         ledger.sent(None)
         channel.session.later(self.EARLY, lambda: channel.session.send(Side.BROKER, command))
         return []
+
+
+class KeepsForTheMissing(_Publishing):
+    name = "keeps-for-the-missing"
+    does = "keeps a task for a queue that was deleted, until that queue is declared again"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept: dict[str, list[Command]] = {}
+
+    @from_client(Queue.Delete)
+    def delete(self, channel: Channel, command: Command) -> Iterable[Command]:
+        self._kept[command.method.queue] = []
+        return [command]
+
+    @from_client(Queue.Declare)
+    def declare(self, channel: Channel, command: Command) -> Iterable[Command]:
+        kept = [] if command.method.passive else self._kept.pop(command.method.queue, [])
+        again = []
+        for task in kept:
+            self.lie()
+            PublishLedger.of(channel).sent(None)
+            publish = Basic.Publish(exchange="", routing_key=task.method.routing_key)
+            again.append(Command(channel.number, publish, task.properties, task.body))
+        return [command, *again]
+
+    def instead_of(self, channel: Channel, command: Command, ledger: PublishLedger, number: int) -> Iterable[Command]:
+        ledger.sent(number)
+        if not command.method.exchange and command.method.routing_key in self._kept:
+            self._kept[command.method.routing_key].append(command)
+        return [command]
 
 
 class LosesConfirms(Liar):
