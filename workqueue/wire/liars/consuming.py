@@ -61,6 +61,31 @@ class LowersPrefetch(Liar):
         return [command]
 
 
+class IgnoresDefaultPrefetch(Liar):
+    name = "ignores-default-prefetch"
+    does = "sends a consumer without end whose client never asked for a limit, whatever the default limit is"
+
+    @from_client(Basic.Qos)
+    def qos(self, channel: Channel, command: Command) -> Iterable[Command]:
+        channel.memory["asked"] = True
+        return [command]
+
+    @from_client(Basic.Consume)
+    def consume(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if channel.memory.get("asked"):
+            return [command]
+        self.lie()
+        channel.memory["unasked"] = channel.memory.get("unasked", 0) + 1
+        return [Command(command.channel, Basic.Qos(prefetch_count=0)), command]
+
+    @from_broker(Basic.QosOk)
+    def answered(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if channel.memory.get("unasked"):
+            channel.memory["unasked"] -= 1
+            return []
+        return [command]
+
+
 class SwapsGlobal(Liar):
     name = "swaps-global"
     does = "takes a prefetch limit of a channel for one of each consumer, and the other way round"
