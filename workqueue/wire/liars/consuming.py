@@ -115,6 +115,31 @@ class AutoAcks(Liar):
         return [] if channel.memory.get("hushed") else [command]
 
 
+class AutoAcksBystanders(Liar):
+    name = "auto-acks-bystanders"
+    does = "takes a task for acknowledged when it is sent to another consumer than the first of its channel"
+
+    @from_client(Basic.Consume)
+    def consume(self, channel: Channel, command: Command) -> Iterable[Command]:
+        tag = command.method.consumer_tag
+        if channel.memory.setdefault("first", tag) != tag and not command.method.no_ack:
+            self.lie()
+            command.method.no_ack = True
+            command.changed()
+            channel.memory.setdefault("bystanders", set()).add(tag)
+        return [command]
+
+    @from_broker(Basic.Deliver)
+    def deliver(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if command.method.consumer_tag in channel.memory.get("bystanders", ()):
+            channel.memory.setdefault("taken", set()).add(command.method.delivery_tag)
+        return [command]
+
+    @from_client(Basic.Ack, Basic.Nack, Basic.Reject)
+    def settle(self, channel: Channel, command: Command) -> Iterable[Command]:
+        return [] if command.method.delivery_tag in channel.memory.get("taken", ()) else [command]
+
+
 class WantsAcks(Liar):
     name = "wants-acks"
     does = "waits for an acknowledgement although it was asked for automatic ones"
