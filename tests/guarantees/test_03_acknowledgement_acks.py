@@ -193,8 +193,9 @@ BROKER_ENFORCES_A_TIMEOUT = "the broker enforces an acknowledgement timeout by d
     ],
     proved_by=[
         caught("hangs-up", "the broker took the task from the worker that was busy with it, and"),
-        caught("cancels-consumers", "each worker gets one of two more tasks: not within"),
-        caught("starves-one", "each worker gets one of two more tasks: not within"),
+        # The tutorial's worker gets no more tasks then; the core subscribes again, and its task goes to the other one.
+        caught("cancels-consumers", "the worker that was busy with it, and"),
+        caught("starves-one", "the worker that was busy with it, and the other one, get one more each: not within"),
     ],
 )
 def test_there_are_no_message_timeouts(stage, queue, workers, publish):
@@ -209,7 +210,10 @@ def test_there_are_no_message_timeouts(stage, queue, workers, publish):
     first.finish()
     # Its ack counts, and both are still served: that the other one got nothing so far was not for want of a consumer.
     more = publish("another task", "one more task")
-    claim("each worker gets one of two more tasks", lambda: sorted([*first.tasks[1:], *second.tasks]) == sorted(more))
+    claim(
+        "the worker that was busy with it, and the other one, get one more each",
+        lambda: sorted([*first.tasks[1:], *second.tasks]) == sorted(more),
+    )
     assert len(second.tasks) == 1
     for worker in (first, second):
         worker.kill()
