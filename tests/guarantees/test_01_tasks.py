@@ -1,14 +1,16 @@
 """The tutorial's programs: a work queue "to distribute time-consuming tasks among multiple workers"."""
 
+import math
 import time
 
 from workqueue.guarantee.catalogue import guarantee
 from workqueue.guarantee.proof import caught
 from workqueue.guarantee.sources import TUTORIAL_2
-from workqueue.guarantee.waiting import claim
+from workqueue.guarantee.waiting import HARNESS_PATIENCE, claim
 
 PREPARATION = TUTORIAL_2.section("preparation")
 DOT = 0.5  # seconds
+ROUNDS = 3
 WAITING = " [*] Waiting for messages. To exit press CTRL+C"
 
 
@@ -57,33 +59,39 @@ def test_hello_world_is_the_default(stage, queue):
     "Every dot in a task accounts for one second of work: Hello... takes three. (Here a second is compressed to 0.5.)",
     source=PREPARATION,
     proved_by=[
-        caught("corrupts-bodies", "workqueue worker (1) prints \" [x] Received 'Hello..."),
-        caught("mutant:work-skipped", "prints \" [x] Received 'Hello...'\": not within"),
+        caught("mutant:half-the-time", "`from_publish >= 3"),
+        caught("mutant:twice-the-time", "`three_dots < 4"),
+        caught("mutant:always-a-second", "`no_dots < 1"),
     ],
 )
 def test_every_dot_is_a_second_of_work(stage, queue, publish):
     worker = stage.start("worker", *to(queue), "--dot", str(DOT))
     worker.wait_until_printed(WAITING)
 
-    began = time.monotonic()
-    publish("Hello...", "Hello")
+    three_dots = no_dots = math.inf
+    # A busy machine makes a task longer, and not each time: of a few, the shortest counts. One is enough if it is good.
+    for _ in range(ROUNDS):
+        _, seen = done_in(worker, publish, "Hello")
+        no_dots = min(no_dots, seen)
+        from_publish, seen = done_in(worker, publish, "Hello...")
+        assert from_publish >= 3
+        three_dots = min(three_dots, seen)
+        if three_dots < 4 and no_dots < 1:
+            break
 
-    seconds, ends = [], []
-    for task in ("Hello...", "Hello"):
-        received = worker.prints(f" [x] Received '{task}'")
-        done = claim(
-            f"{task} is done",
-            lambda since=received: next(
-                (line for line in worker.lines if line.at >= since.at and line.text == " [x] Done"), None
-            ),
-        )
-        seconds.append((done.at - received.at) / DOT)
-        ends.append((done.at - began) / DOT)
-    stage.evidence.proof("worker", f"Hello... took {seconds[0]:.1f} s, Hello {seconds[1]:.1f} s")
-    assert ends[0] >= 3
-    # As far as a busy machine lets us see when a line was printed.
-    assert seconds[0] < 6
-    assert seconds[1] < 2.5
+    stage.evidence.proof("worker", f"Hello... took {three_dots:.1f} s, Hello {no_dots:.1f} s")
+    assert three_dots < 4
+    assert no_dots < 1
+
+
+def done_in(worker, publish, task):
+    """Seconds, compressed, until a task is done: since it was published, and since it was seen to be received."""
+    before, published = len(worker.lines), time.monotonic()
+    publish(task)
+    claim(f"{task} is received and done", lambda: len(worker.lines) >= before + 2, within=HARNESS_PATIENCE)
+    received, done = worker.lines[before : before + 2]
+    assert (received.text, done.text) == (f" [x] Received {task!r}", " [x] Done")
+    return (done.at - published) / DOT, (done.at - received.at) / DOT
 
 
 @guarantee(

@@ -40,7 +40,10 @@ def test_manual_acknowledgement_is_the_default(stage, queue, publish):
     "An acknowledged task is deleted: it does not come back when its worker dies.",
     source=ACKNOWLEDGEMENT,
     counter_example="acknowledgement.forgotten-acks-come-back",
-    proved_by=[caught("resurrects-acked", "`[each.task for each in queue.drain()] == [held]")],
+    proved_by=[
+        caught("resurrects-acked", "`[each.task for each in queue.drain()] == [held]"),
+        caught("swallows-acks", "worker 1 receives ['held']: not within"),
+    ],
 )
 def test_an_acked_task_does_not_come_back(queue, workers, publish):
     [worker] = workers(1, prefetch=1, hold=True)
@@ -48,7 +51,7 @@ def test_an_acked_task_does_not_come_back(queue, workers, publish):
     worker.wait_until_started(acked)
     assert worker.finish() == acked
     # The broker sends the next one because it has seen the ack of the first.
-    worker.wait_until_started(held)
+    worker.receives(held)
 
     worker.kill()
     barrier("the broker knows that it is gone", lambda: queue.consumers() == 0)
@@ -188,9 +191,14 @@ BROKER_ENFORCES_A_TIMEOUT = "the broker enforces an acknowledgement timeout by d
         BrokenOn("classic", ">=3.8.15,<4.3", BROKER_ENFORCES_A_TIMEOUT, release_note("3.8.15")),
         BrokenOn("quorum", ">=3.8.15", BROKER_ENFORCES_A_TIMEOUT, release_note("3.8.15")),
     ],
-    proved_by=[caught("hangs-up", "the broker took the task from the worker that was busy with it, and")],
+    proved_by=[
+        caught("hangs-up", "the broker took the task from the worker that was busy with it, and"),
+        # The tutorial's worker gets no more tasks then; the core subscribes again, and its task goes to the other one.
+        caught("cancels-consumers", "the worker that was busy with it, and"),
+        caught("starves-one", "the worker that was busy with it, and the other one, get one more each: not within"),
+    ],
 )
-def test_there_are_no_message_timeouts(stage, workers, publish):
+def test_there_are_no_message_timeouts(stage, queue, workers, publish):
     with stage.operator.compressed_ack_timeout(seconds=1) as timeout:
         first, second = workers(2, prefetch=1, hold=True)
         [task] = publish("a very, very long task")
@@ -199,3 +207,15 @@ def test_there_are_no_message_timeouts(stage, workers, publish):
         taken = watch(timeout * 8, lambda: second.tasks)
 
     assert not taken, "the broker took the task from the worker that was busy with it, and gave it to another"
+    first.finish()
+    # Its ack counts, and both are still served: that the other one got nothing so far was not for want of a consumer.
+    more = publish("another task", "one more task")
+    claim(
+        "the worker that was busy with it, and the other one, get one more each",
+        lambda: sorted([*first.tasks[1:], *second.tasks]) == sorted(more),
+    )
+    assert len(second.tasks) == 1
+    for worker in (first, second):
+        worker.kill()
+    barrier("the broker knows that they are gone", lambda: queue.consumers() == 0)
+    assert sorted(each.task for each in queue.drain()) == sorted(more), "the task that took so long is not done with"

@@ -168,6 +168,7 @@ def test_redeclaring_with_the_same_arguments_changes_nothing(stage, queue, publi
     proved_by=[
         caught("renames-errors", "workqueue worker (2) ends: not within"),
         caught("mutant:declares-nothing", "workqueue worker (2) ends: not within"),
+        caught("mutant:producer-declares-nothing", "`late.status != 0"),
     ],
 )
 def test_producer_and_consumer_must_agree(stage, queue):
@@ -179,4 +180,9 @@ def test_producer_and_consumer_must_agree(stage, queue):
 
     assert ended(turned_away) != 0
     assert "x-queue-type" in turned_away.output
+
+    late = stage.run("new-task", "--queue", queue.name, "--queue-type", other, "Another task")
+
+    assert late.status != 0
+    assert "x-queue-type" in late.output
     assert bodies(queue.drain()) == ["A task"]

@@ -77,7 +77,10 @@ def test_consuming_from_a_missing_queue_closes_only_the_channel(stage, queue, pu
     "consumers.publish-to-missing-queue-vanishes",
     "A task that is published to a queue that does not exist vanishes without an error, and is confirmed all the same.",
     source=PUBLISHERS.section("unroutable"),
-    proved_by=[caught("refuses-publishes", "the broker confirms it")],
+    proved_by=[
+        caught("refuses-publishes", "the broker confirms it"),
+        caught("keeps-for-the-missing", "`queue.drain() == []"),
+    ],
 )
 def test_a_task_for_a_missing_queue_vanishes(stage, queue):
     producer = stage.client()
@@ -98,7 +101,10 @@ def test_a_task_for_a_missing_queue_vanishes(stage, queue):
     "worker connects and registers again.",
     source=CONSUMERS.section("connection-recovery"),
     across="restart",
-    proved_by=[caught("forgets-messages", "the tasks are back")],
+    proved_by=[
+        caught("forgets-messages", "the tasks are back"),
+        caught("registers-again", "the others wait: not within"),
+    ],
 )
 def test_after_a_restart_nobody_registers_the_worker_again(stage, queue, publish):
     worker = stage.client()
@@ -176,7 +182,10 @@ def test_a_cancelled_consumer_gets_nothing_new(stage, queue, publish):
     "Cancelling a subscription neither discards nor requeues what was delivered: the worker still holds it, and can "
     "acknowledge it.",
     source=CANCELLING,
-    proved_by=[caught("returns-on-cancel", "`other.tasks == [*tasks[3:], 'one more task']")],
+    proved_by=[
+        caught("returns-on-cancel", "`other.tasks == [*tasks[3:], 'one more task']"),
+        caught("refuses-settling", "it can acknowledge what it holds: the broker refused:"),
+    ],
 )
 def test_a_cancelled_consumer_keeps_what_it_holds(stage, queue, publish):
     leaving, other = stage.client(), stage.client()
@@ -190,9 +199,10 @@ def test_a_cancelled_consumer_keeps_what_it_holds(stage, queue, publish):
     other.receives(*tasks[3:], *publish("one more task"))
 
     assert other.tasks == [*tasks[3:], "one more task"]
-    for delivery in held[:2]:
-        leaving.ack(delivery)
-    leaving.sync()
+    with promised("it can acknowledge what it holds"):
+        for delivery in held[:2]:
+            leaving.ack(delivery)
+        leaving.sync()
     # The third comes back when the channel ends, so the two that were acknowledged had every chance.
     leaving.close()
     other.receives(tasks[2])
@@ -229,7 +239,10 @@ def test_closing_the_channel_after_a_cancel_returns_what_was_held(stage, queue, 
     "consumers.queue-deletion-is-notified",
     "When its queue is deleted, a consumer is told so with basic.cancel; its channel stays open.",
     source=CONSUMER_CANCEL.section("overview"),
-    proved_by=[caught("hides-cancels", "the broker cancels its consumer")],
+    proved_by=[
+        caught("hides-cancels", "the broker cancels its consumer"),
+        caught("closes-what-it-cancels", "its channel stays open: the broker refused:"),
+    ],
 )
 def test_a_consumer_is_told_when_its_queue_is_deleted(stage, queue):
     worker, operator = stage.client(), stage.client()
@@ -238,7 +251,8 @@ def test_a_consumer_is_told_when_its_queue_is_deleted(stage, queue):
     operator.delete(queue.name)
 
     claim("the broker cancels its consumer", lambda: worker.cancelled == [tag])
-    worker.sync()
+    with promised("its channel stays open"):
+        worker.sync()
 
 
 @hazard(

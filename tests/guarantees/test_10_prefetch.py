@@ -291,7 +291,7 @@ def test_a_global_prefetch_count_is_shared(stage, queue, publish):
     "The setting default_consumer_prefetch limits the consumers of clients that never ask for a limit.",
     source=CONSUMER_PREFETCH.section("configuring-default-prefetch"),
     needs=["ctl", "configure"],
-    proved_by=[caught("never-delivers", "client 1 receives ['task 1', 'task 2']")],
+    proved_by=[caught("ignores-default-prefetch", "`client.tasks == tasks[:2]")],
 )
 def test_a_default_prefetch_count_can_be_configured(stage, queue, publish):
     tasks = publish(*numbered(6))

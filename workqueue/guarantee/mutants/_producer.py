@@ -90,6 +90,10 @@ def _returns_ignored(made: Made) -> None:
     replace(Session, "_on_return", lambda _: lambda *_: made())
 
 
+def _producer_declares_nothing(made: Made) -> None:
+    replace(Session, "declare", lambda _: lambda *_: made())
+
+
 def _text_as_ascii(made: Made) -> None:
     def around(original: Method) -> Method:
         def send(producer: Producer, queue: Queue | str, body: bytes, **described: Any) -> None:
@@ -183,6 +187,11 @@ PRODUCERS = (
     Mutant("send-without-waiting", "send returns without waiting for the confirmation.", _send_without_waiting),
     Mutant("mandatory-off", "Messages are published without the mandatory flag.", _mandatory_off),
     Mutant("returns-ignored", "Messages that the broker returns are not looked at.", _returns_ignored),
+    Mutant(
+        "producer-declares-nothing",
+        "A producer does not declare its queue, but takes it to be as it should be.",
+        _producer_declares_nothing,
+    ),
     Mutant("text-as-ascii", "Letters beyond ASCII become question marks.", _text_as_ascii),
     Mutant("send-twice", "To be safe, each message is sent twice.", _send_twice),
     Mutant("retry-under-a-new-id", "Whatever is sent again gets a new message id.", _retry_under_a_new_id),

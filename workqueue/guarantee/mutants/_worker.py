@@ -2,6 +2,9 @@
 
 import functools
 import os
+import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 from pika.channel import Channel
@@ -40,6 +43,38 @@ def _work_skipped(made: Made) -> None:
         delivery.consumer.ack(delivery.tag)
 
     replace(Handlers, "_handle", lambda _: handle)
+
+
+def _takes_another_time(made: Made, other: Callable[[float], float]) -> None:
+    working = threading.local()
+    sleep = time.sleep
+
+    def around(original: Method) -> Method:
+        def init(worker: Worker, url: str, queue: Queue | str, handler: Method, **options: Any) -> None:
+            def timed(message: Message) -> None:
+                working.now = True
+                try:
+                    handler(message)
+                finally:
+                    working.now = False
+
+            original(worker, url, queue, timed, **options)
+
+        return init
+
+    def work(seconds: float) -> None:
+        if getattr(working, "now", False):
+            made()
+            seconds = other(seconds)
+        sleep(seconds)
+
+    replace(Worker, "__init__", around)
+    replace(time, "sleep", lambda _: work)
+
+
+def _taking(name: str, mistake: str, other: Callable[[float], float]) -> Mutant:
+    """A mutant whose work takes another time, made of that which it should take."""
+    return Mutant(name, mistake, functools.partial(_takes_another_time, other=other))
 
 
 def _declares_nothing(made: Made) -> None:
@@ -161,6 +196,9 @@ def _stop_ignored(made: Made) -> None:
 WORKERS = (
     Mutant("failure-ends-the-worker", "A task that fails takes its worker with it.", _failure_ends_the_worker),
     Mutant("work-skipped", "Tasks are acknowledged, and nothing is done.", _work_skipped),
+    _taking("half-the-time", "Work takes half as long as it should.", lambda seconds: seconds / 2),
+    _taking("twice-the-time", "Work takes twice as long as it should.", lambda seconds: seconds * 2),
+    _taking("always-a-second", "Work takes a second at least, even for nothing.", lambda seconds: seconds or 1.0),
     Mutant("declares-nothing", "Queues are not declared, but taken to be as they should be.", _declares_nothing),
     Mutant("no-qos", "No prefetch limit is set.", _no_qos),
     Mutant("qos-after-consume", "The prefetch limit is set after subscribing.", _qos_after_consume),

@@ -75,6 +75,22 @@ class Forgives(Liar):
         return [] if channel.memory.pop("reopened", False) else [command]
 
 
+class SparesChannels(Forgives):
+    name = "spares-channels"
+    does = "cancels the first consumer of a channel instead of closing the channel"
+
+    def asked(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if isinstance(command.method, Basic.Consume):
+            channel.memory.setdefault("first", command.method.consumer_tag)
+        return super().asked(channel, command)
+
+    def closed(self, channel: Channel, command: Command) -> Iterable[Command]:
+        answer = list(super().closed(channel, command))
+        if first := channel.memory.pop("first", ""):
+            answer.append(Command(channel.number, Basic.Cancel(first, nowait=True)))
+        return answer
+
+
 class RenamesErrors(Liar):
     name = "renames-errors"
     does = "gives another code and another text for every error"

@@ -185,6 +185,60 @@ class ForgetsTheFirstQueue(ForgetsQueues):
         return queues[:1]
 
 
+class RegistersAgain(Liar):
+    name = "registers-again"
+    does = "registers a consumer again that a restart ended, when the next task comes, and keeps what it is sent"
+
+    #: A channel that no client comes to.
+    CHANNEL = 2047
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._consumed: set[str] = set()
+        self._is_back = False
+
+    @from_client(Basic.Consume)
+    def consume(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if not self._is_back:
+            self._consumed.add(command.method.queue)
+        return [command]
+
+    @from_client(Connection.Close)
+    def leaving(self, channel: Channel, command: Command) -> Iterable[Command]:
+        channel.memory["leaving"] = True
+        return [command]
+
+    def broker_gone(self, session: Session) -> float:
+        if not session.channel(0).memory.get("leaving"):
+            self._is_back = True
+        return 0.0
+
+    @from_client(Basic.Publish)
+    def publish(self, channel: Channel, command: Command) -> Iterable[Command]:
+        queue = command.method.routing_key
+        if not self._is_back or queue not in self._consumed:
+            return [command]
+        self._consumed.remove(queue)
+        self.lie()
+        mine = channel.session.channel(self.CHANNEL)
+        mine.memory["waiting"] = command  # the task, so that it comes to a queue that has its consumer
+        mine.send(Side.BROKER, pika.spec.Channel.Open())
+        mine.send(Side.BROKER, Basic.Qos(prefetch_count=1))
+        mine.send(Side.BROKER, Basic.Consume(queue=queue))
+        return []
+
+    @from_broker(Basic.ConsumeOk)
+    def registered(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if channel.number != self.CHANNEL:
+            return [command]
+        channel.session.send(Side.BROKER, channel.memory.pop("waiting"))
+        return []
+
+    @from_broker(pika.spec.Channel.OpenOk, Basic.QosOk, Basic.Deliver)
+    def heard(self, channel: Channel, command: Command) -> Iterable[Command]:
+        return [] if channel.number == self.CHANNEL else [command]
+
+
 class SaysGoodbye(Liar):
     name = "says-goodbye"
     does = "closes its connections properly, even when it is killed"

@@ -61,6 +61,31 @@ class LowersPrefetch(Liar):
         return [command]
 
 
+class IgnoresDefaultPrefetch(Liar):
+    name = "ignores-default-prefetch"
+    does = "sends a consumer without end whose client never asked for a limit, whatever the default limit is"
+
+    @from_client(Basic.Qos)
+    def qos(self, channel: Channel, command: Command) -> Iterable[Command]:
+        channel.memory["asked"] = True
+        return [command]
+
+    @from_client(Basic.Consume)
+    def consume(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if channel.memory.get("asked"):
+            return [command]
+        self.lie()
+        channel.memory["unasked"] = channel.memory.get("unasked", 0) + 1
+        return [Command(command.channel, Basic.Qos(prefetch_count=0)), command]
+
+    @from_broker(Basic.QosOk)
+    def answered(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if channel.memory.get("unasked"):
+            channel.memory["unasked"] -= 1
+            return []
+        return [command]
+
+
 class SwapsGlobal(Liar):
     name = "swaps-global"
     does = "takes a prefetch limit of a channel for one of each consumer, and the other way round"
@@ -88,6 +113,31 @@ class AutoAcks(Liar):
     @from_client(Basic.Ack, Basic.Nack, Basic.Reject)
     def settle(self, channel: Channel, command: Command) -> Iterable[Command]:
         return [] if channel.memory.get("hushed") else [command]
+
+
+class AutoAcksBystanders(Liar):
+    name = "auto-acks-bystanders"
+    does = "takes a task for acknowledged when it is sent to another consumer than the first of its channel"
+
+    @from_client(Basic.Consume)
+    def consume(self, channel: Channel, command: Command) -> Iterable[Command]:
+        tag = command.method.consumer_tag
+        if channel.memory.setdefault("first", tag) != tag and not command.method.no_ack:
+            self.lie()
+            command.method.no_ack = True
+            command.changed()
+            channel.memory.setdefault("bystanders", set()).add(tag)
+        return [command]
+
+    @from_broker(Basic.Deliver)
+    def deliver(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if command.method.consumer_tag in channel.memory.get("bystanders", ()):
+            channel.memory.setdefault("taken", set()).add(command.method.delivery_tag)
+        return [command]
+
+    @from_client(Basic.Ack, Basic.Nack, Basic.Reject)
+    def settle(self, channel: Channel, command: Command) -> Iterable[Command]:
+        return [] if command.method.delivery_tag in channel.memory.get("taken", ()) else [command]
 
 
 class WantsAcks(Liar):
@@ -275,18 +325,11 @@ class CancelsConsumers(Liar):
         channel.send(Side.CLIENT, Basic.Cancel(tag, nowait=True))
 
 
-class ClosesChannels(Liar):
-    name = "closes-channels"
-    does = "closes a consumer's channel a moment after it subscribed, for no reason"
+class _Closes(Liar):
+    """Closes channels for no reason."""
 
-    AFTER = 0.7
-
-    @from_client(Basic.Consume)
-    def consume(self, channel: Channel, command: Command) -> Iterable[Command]:
-        channel.session.later(self.AFTER, lambda: self._close(channel))
-        return [command]
-
-    def _close(self, channel: Channel) -> None:
+    def close(self, channel: Channel) -> None:
+        """Close one."""
         self.lie()
         channel.memory["closed"] = True
         channel.send(Side.CLIENT, pika.spec.Channel.Close(406, "PRECONDITION_FAILED - for no reason", 0, 0))
@@ -298,6 +341,29 @@ class ClosesChannels(Liar):
     @from_broker(pika.spec.Channel.CloseOk)
     def closed(self, channel: Channel, command: Command) -> Iterable[Command]:
         return [] if channel.memory.get("closed") else [command]
+
+
+class ClosesChannels(_Closes):
+    name = "closes-channels"
+    does = "closes a consumer's channel a moment after it subscribed, for no reason"
+
+    AFTER = 0.7
+
+    @from_client(Basic.Consume)
+    def consume(self, channel: Channel, command: Command) -> Iterable[Command]:
+        channel.session.later(self.AFTER, lambda: self.close(channel))
+        return [command]
+
+
+class ClosesWhatItCancels(_Closes):
+    name = "closes-what-it-cancels"
+    does = "closes the channel of a consumer that it has just cancelled"
+
+    @from_broker(Basic.Cancel)
+    def cancelled(self, channel: Channel, command: Command) -> Iterable[Command]:
+        channel.session.send(Side.CLIENT, command)
+        self.close(channel)
+        return []
 
 
 class StarvesNewcomers(Liar):

@@ -134,6 +134,37 @@ class ConfirmsEarly(_Publishing):
         return []
 
 
+class KeepsForTheMissing(_Publishing):
+    name = "keeps-for-the-missing"
+    does = "keeps a task for a queue that was deleted, until that queue is declared again"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept: dict[str, list[Command]] = {}
+
+    @from_client(Queue.Delete)
+    def delete(self, channel: Channel, command: Command) -> Iterable[Command]:
+        self._kept[command.method.queue] = []
+        return [command]
+
+    @from_client(Queue.Declare)
+    def declare(self, channel: Channel, command: Command) -> Iterable[Command]:
+        kept = [] if command.method.passive else self._kept.pop(command.method.queue, [])
+        again = []
+        for task in kept:
+            self.lie()
+            PublishLedger.of(channel).sent(None)
+            publish = Basic.Publish(exchange="", routing_key=task.method.routing_key)
+            again.append(Command(channel.number, publish, task.properties, task.body))
+        return [command, *again]
+
+    def instead_of(self, channel: Channel, command: Command, ledger: PublishLedger, number: int) -> Iterable[Command]:
+        ledger.sent(number)
+        if not command.method.exchange and command.method.routing_key in self._kept:
+            self._kept[command.method.routing_key].append(command)
+        return [command]
+
+
 class LosesConfirms(Liar):
     name = "loses-confirms"
     does = "never passes on a confirm"

@@ -136,6 +136,60 @@ class WidensSingle(Liar):
         return [command]
 
 
+class WidensBatches(Liar):
+    name = "widens-batches"
+    does = "returns what a channel was sent later, too, a moment after a batch was handed back"
+
+    AFTER = 0.3
+
+    @from_broker(Basic.Deliver, Basic.GetOk)
+    def deliver(self, channel: Channel, command: Command) -> Iterable[Command]:
+        channel.memory["latest"] = command.method.delivery_tag
+        return [command]
+
+    @from_client(Basic.Nack)
+    def settle(self, channel: Channel, command: Command) -> Iterable[Command]:
+        latest = channel.memory.get("latest", 0)
+        if command.method.multiple and command.method.requeue and 0 < command.method.delivery_tag < latest:
+            channel.session.later(self.AFTER, lambda: self._return_the_later(channel, latest))
+        return [command]
+
+    def _return_the_later(self, channel: Channel, latest: int) -> None:
+        self.lie()
+        channel.send(Side.BROKER, Basic.Nack(latest, multiple=True, requeue=True))
+
+
+class LosesTheLastAcks(Liar):
+    name = "loses-the-last-acks"
+    does = "loses the acknowledgements that come immediately before the end of their channel"
+
+    #: Seconds for which it keeps an acknowledgement, unless something else comes after it.
+    KEPT = 0.1
+
+    @from_client(Basic.Ack)
+    def settle(self, channel: Channel, command: Command) -> Iterable[Command]:
+        channel.memory.setdefault("kept", []).append(command)
+        channel.session.later(self.KEPT, lambda: self._pass_on(channel, command))
+        return []
+
+    # Not basic.cancel, with which a client prepares the end.
+    @from_client(Basic.Qos, Basic.Consume, Basic.Get, Basic.Nack, Basic.Reject, Queue.Declare)
+    def go_on(self, channel: Channel, command: Command) -> Iterable[Command]:
+        return [*channel.memory.pop("kept", ()), command]
+
+    @from_client(pika.spec.Channel.Close, pika.spec.Connection.Close)
+    def close(self, channel: Channel, command: Command) -> Iterable[Command]:
+        for each in [channel] if channel.number else channel.session.channels.values():
+            for _ in each.memory.pop("kept", ()):
+                self.lie()
+        return [command]
+
+    def _pass_on(self, channel: Channel, command: Command) -> None:
+        kept = channel.memory.get("kept")
+        if kept and kept[0] is command:
+            channel.session.send(Side.BROKER, kept.pop(0))
+
+
 class IgnoresRecover(Liar):
     name = "ignores-recover"
     does = "answers basic.recover, and returns nothing"
