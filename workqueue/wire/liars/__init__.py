@@ -3,10 +3,32 @@
 from collections.abc import Iterator, Mapping
 
 from workqueue.wire.liar import Liar
-from workqueue.wire.liars import answering, connecting, consuming, declaring, delivering, publishing, queues, settling
+from workqueue.wire.liars import (
+    answering,
+    confirming,
+    connecting,
+    consuming,
+    declaring,
+    delivering,
+    publishing,
+    queues,
+    rewriting,
+    settling,
+)
 from workqueue.wire.liars.honest import Honest
 
-_MODULES = (publishing, declaring, queues, consuming, delivering, settling, answering, connecting)
+_MODULES = (
+    publishing,
+    confirming,
+    rewriting,
+    declaring,
+    queues,
+    consuming,
+    delivering,
+    settling,
+    answering,
+    connecting,
+)
 
 
 def _found() -> Iterator[type[Liar]]:
