@@ -15,7 +15,7 @@ from pika.exceptions import (
 from workqueue.cli._app import USAGE, run
 from workqueue.guarantee.patience import WrongPatience, patience
 from workqueue.guarantee.verdict import Broken, Unknown
-from workqueue.guarantee.waiting import barrier, claim, disconnected, promised, refused, watch
+from workqueue.guarantee.waiting import barrier, claim, disconnected, landed, promised, refused, watch
 
 
 def test_a_kept_promise_returns_its_value():
@@ -140,3 +140,11 @@ def test_a_command_that_cannot_be_patient_is_wrong_usage(monkeypatch, capsys):
 
     assert run(["soak"]) == USAGE
     assert capsys.readouterr().err.startswith("Error: The environment variable WORKQUEUE_PATIENCE is 'abc'")
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_fault_that_hit_another_number_than_it_was_meant_for_did_not_land(count):
+    landed("a connection is cut", 1)
+
+    with pytest.raises(Unknown, match=rf"did not land: a connection is cut \(it hit {count}, and was meant for 1\)"):
+        landed("a connection is cut", count)
