@@ -83,7 +83,7 @@ WRONG = {
         "test_wrong.py::test_it cannot be the spec of 'a.b': it is declared with across=, so its parameters are no "
         "fixtures, but what its stage has, and that has no 'workqueue_queue'. Did you mean queue?"
     ),
-    ACROSS + "def test_it(tmp_path): yield": "and that has no 'tmp_path'. There are: broker, broker_went_down, ",
+    ACROSS + "def test_it(tmp_path): yield": "and that has no 'tmp_path'. There are: broker, ",
     "import unittest\nclass Case(unittest.TestCase):\n"
     "    @guarantee('a.b', 'It.', source=SOURCE)\n    def test_it(self): pass": (
         "test_wrong.py::Case::test_it cannot be the spec of 'a.b': pytest runs it once, as it does the methods of "

@@ -133,7 +133,6 @@ class Crossing:
                 scene.fail(Unknown(f"the broker did not come through the {self._kind}: {_told(error)}"))
             return
         for scene in self._scenes:
-            scene.stage.broker_went_down()
             scene.stage.evidence.proof("broker", f"{what}; a connection from before was cut; it answers again")
 
     def _fall(self) -> str:

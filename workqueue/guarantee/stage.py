@@ -274,10 +274,6 @@ class Stage:
         parsed = parsed._replace(query=urllib.parse.urlencode(kept | changed))
         return HiddenURL(parsed.geturl())
 
-    def broker_went_down(self) -> None:
-        """Forget the shared connection: the broker that it led to is gone."""
-        self._control = None
-
     def close(self) -> None:
         """End and remove everything that the spec brought on."""
         self._resources.close()

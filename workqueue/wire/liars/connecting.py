@@ -275,9 +275,8 @@ class BlocksAndForgets(Liar):
         return []
 
 
-class HangsUp(Liar):
-    name = "hangs-up"
-    does = "closes the connection of a queue's first consumer a second after its first task, for no reason"
+class _Betrays(Liar):
+    """Does something to the connection of a queue's first consumer a second after its first task."""
 
     AFTER = 1.0
 
@@ -296,41 +295,31 @@ class HangsUp(Liar):
     def deliver(self, channel: Channel, command: Command) -> Iterable[Command]:
         if channel.memory.get("first") == command.method.consumer_tag:
             del channel.memory["first"]
-            channel.session.later(self.AFTER, lambda: self._hang_up(channel.session))
+            channel.session.later(self.AFTER, lambda: self.betray(channel.session))
         return [command]
 
-    def _hang_up(self, session: Session) -> None:
+    def betray(self, session: Session) -> None:
+        """Do it."""
+        raise NotImplementedError
+
+
+class HangsUp(_Betrays):
+    name = "hangs-up"
+    does = "closes the connection of a queue's first consumer a second after its first task, for no reason"
+
+    def betray(self, session: Session) -> None:
         self.lie()
         session.send(Side.CLIENT, Command(0, Connection.Close(320, "CONNECTION_FORCED - for no reason", 0, 0)))
 
 
-class GivesUpEarly(Liar):
+class GivesUpEarly(_Betrays):
     name = "gives-up-early"
     does = "gives up a queue's first consumer a second after its first task, and does not tell it"
 
-    AFTER = 1.0
     #: Seconds until that client learns of it, which is longer than any spec takes.
     LATER = 300.0
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._known: set[str] = set()
-
-    @from_client(Basic.Consume)
-    def consume(self, channel: Channel, command: Command) -> Iterable[Command]:
-        if command.method.queue not in self._known:
-            self._known.add(command.method.queue)
-            channel.memory["first"] = command.method.consumer_tag
-        return [command]
-
-    @from_broker(Basic.Deliver)
-    def deliver(self, channel: Channel, command: Command) -> Iterable[Command]:
-        if channel.memory.get("first") == command.method.consumer_tag:
-            del channel.memory["first"]
-            channel.session.later(self.AFTER, lambda: self._give_up(channel.session))
-        return [command]
-
-    def _give_up(self, session: Session) -> None:
+    def betray(self, session: Session) -> None:
         self.lie()
         session.channel(0).memory["given up"] = True
         session.ends[Side.BROKER].abort()

@@ -34,7 +34,24 @@ class RaisesPrefetch(Liar):
         return [command.changed()]
 
 
-class LowersPrefetch(Liar):
+class _Limits(Liar):
+    """Limits consumers whose clients have not asked for it, and must not hear the answer."""
+
+    def limit(self, channel: Channel, count: int) -> Command:
+        """The question to put to the broker before the consumer comes."""
+        self.lie()
+        channel.memory["unasked"] = channel.memory.get("unasked", 0) + 1
+        return Command(channel.number, Basic.Qos(prefetch_count=count))
+
+    @from_broker(Basic.QosOk)
+    def answered(self, channel: Channel, command: Command) -> Iterable[Command]:
+        if channel.memory.get("unasked"):
+            channel.memory["unasked"] -= 1
+            return []
+        return [command]
+
+
+class LowersPrefetch(_Limits):
     name = "lowers-prefetch"
     does = "gives every consumer one task at a time, whatever its prefetch limit"
 
@@ -49,19 +66,10 @@ class LowersPrefetch(Liar):
     def consume(self, channel: Channel, command: Command) -> Iterable[Command]:
         if command.method.no_ack:
             return [command]
-        self.lie()
-        channel.memory["unasked"] = channel.memory.get("unasked", 0) + 1
-        return [Command(command.channel, Basic.Qos(prefetch_count=1)), command]
-
-    @from_broker(Basic.QosOk)
-    def answered(self, channel: Channel, command: Command) -> Iterable[Command]:
-        if channel.memory.get("unasked"):
-            channel.memory["unasked"] -= 1
-            return []
-        return [command]
+        return [self.limit(channel, 1), command]
 
 
-class IgnoresDefaultPrefetch(Liar):
+class IgnoresDefaultPrefetch(_Limits):
     name = "ignores-default-prefetch"
     does = "sends a consumer without end whose client never asked for a limit, whatever the default limit is"
 
@@ -74,16 +82,7 @@ class IgnoresDefaultPrefetch(Liar):
     def consume(self, channel: Channel, command: Command) -> Iterable[Command]:
         if channel.memory.get("asked"):
             return [command]
-        self.lie()
-        channel.memory["unasked"] = channel.memory.get("unasked", 0) + 1
-        return [Command(command.channel, Basic.Qos(prefetch_count=0)), command]
-
-    @from_broker(Basic.QosOk)
-    def answered(self, channel: Channel, command: Command) -> Iterable[Command]:
-        if channel.memory.get("unasked"):
-            channel.memory["unasked"] -= 1
-            return []
-        return [command]
+        return [self.limit(channel, 0), command]
 
 
 class SwapsGlobal(Liar):
