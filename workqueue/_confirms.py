@@ -27,7 +27,6 @@ class Publish:
     future: Future[None]
     started: float = 0.0
     deadline: float = 0.0
-    tag: int = 0
     returned: str | None = None
     given_up: bool = False
 
@@ -46,7 +45,6 @@ class ConfirmWindow:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._bytes = 0
-        self._by_id: dict[str, Publish] = {}
         self._unsent: collections.deque[Publish] = collections.deque()
         self._by_tag: dict[int, Publish] = {}  # in the order of the tags, which is the order of insertion
         self._last_tag = 0
@@ -60,16 +58,7 @@ class ConfirmWindow:
         return held < self.limit and (not held or self._bytes + size <= MAX_BYTES)
 
     def reserve(self, publish: Publish) -> bool:
-        """Give the message a place, of which there has to be one; return whether it is the first that waits to be sent.
-
-        Raises NotSent while its id is in use. That of a message that was given up is free.
-        """
-        namesake = self._by_id.get(publish.message_id)
-        if namesake is not None and not namesake.given_up:
-            # The broker names a returned message by nothing else.
-            problem = f"not sent: a message with the id {publish.message_id!r} is on its way already"
-            raise NotSent(problem, message_id=publish.message_id)
-        self._by_id[publish.message_id] = publish
+        """Give the message a place; there has to be one. Return whether it is the first that waits to be sent."""
         self._bytes += len(publish.body)
         self._unsent.append(publish)
         return len(self._unsent) == 1
@@ -78,31 +67,33 @@ class ConfirmWindow:
         """The messages to write to the channel now, all of them, in this order."""
         taken = []
         while self._unsent:
-            publish = self._unsent[0]
-            publish.returned = None  # if it was, that was a namesake
-            self._last_tag = publish.tag = self._last_tag + 1
-            self._by_tag[publish.tag] = publish
+            self._last_tag += 1
+            self._by_tag[self._last_tag] = self._unsent[0]
             taken.append(self._unsent.popleft())  # last: whoever is interrupted may have one twice, but loses none
         return taken
 
-    def returned(self, message_id: str | None, reason: str) -> None:
-        """The broker could not route the message. It says so before it confirms it."""
-        if message_id in self._by_id:
-            self._by_id[message_id].returned = reason
+    def returned(self, queue: str | None, message_id: str | None, reason: str) -> None:
+        """The broker could not route the message. It says so before it confirms it, and names it by nothing else."""
+        for publish in self._by_tag.values():
+            if publish.message_id == message_id and publish.queue == queue:
+                publish.returned = reason
 
     def confirmed(self, tag: int, *, multiple: bool, is_ack: bool) -> list[Settled]:
         """The broker has taken responsibility (unless it returned the message), or has declined it."""
 
         def fate(publish: Publish) -> PublishError | None:
+            queue, message_id = repr(publish.queue), publish.message_id
             if not is_ack:
-                problem = f"the broker refused a message for queue {publish.queue!r}"
-                return Nacked(problem, message_id=publish.message_id)
+                return Nacked(f"the broker refused a message for queue {queue}", message_id=message_id)
             if publish.returned is not None:
-                problem = f"the broker has no queue {publish.queue!r} for a message ({publish.returned})"
-                return Unroutable(problem, message_id=publish.message_id)
+                reason = f"the broker has no queue {queue} for a message ({publish.returned})"
+                return Unroutable(reason, message_id=message_id)
             return None
 
-        return self._settle([self._by_tag.pop(each) for each in self._tags(tag, multiple=multiple)], fate)
+        last = tag or self._last_tag  # AMQP: with 0, all that are outstanding
+        tags = list(itertools.takewhile(lambda outstanding: outstanding <= last, self._by_tag)) if multiple else [tag]
+        # A tag that is not outstanding settles nothing: whatever the broker means by it, it proves nothing.
+        return self._settle([self._by_tag.pop(each) for each in tags if each in self._by_tag], fate)
 
     def expired(self, now: float, why: str) -> list[Settled]:
         """Give up what the broker has not answered for in time.
@@ -159,19 +150,10 @@ class ConfirmWindow:
         """Free their places. What was given up has had its fate."""
         settled: list[Settled] = []
         for publish in publishes:
-            if self._by_id.get(publish.message_id) is publish:  # and not another attempt to send it
-                del self._by_id[publish.message_id]
             self._bytes -= len(publish.body)
             if not publish.given_up:
                 settled.append((publish, fate(publish)))
         return settled
-
-    def _tags(self, tag: int, *, multiple: bool) -> list[int]:
-        # A tag that is not outstanding settles nothing: whatever the broker means by it, it proves nothing.
-        if not multiple:
-            return [tag] if tag in self._by_tag else []
-        last = tag or self._last_tag  # AMQP: with 0, all that are outstanding
-        return list(itertools.takewhile(lambda outstanding: outstanding <= last, self._by_tag))
 
 
 def _each(error: type[PublishError], problem: str) -> Callable[[Publish], PublishError]:

@@ -9,13 +9,12 @@ import functools
 import itertools
 import math
 import queue as queues
-import select
 import socket
 import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pika
 import pika.data
@@ -28,24 +27,21 @@ from pika.spec import Basic, BasicProperties
 
 from workqueue import _frames
 from workqueue._consumer import Consumer
-from workqueue._direct import DirectSocket
 from workqueue._explain import explain_closed, explain_refusal
 from workqueue._url import safe_url
 from workqueue.errors import ChannelClosed, Closed, ConnectionLost, ConsumerCancelled, InvalidURL, WorkqueueError
 from workqueue.queue import Queue
 
+if TYPE_CHECKING:
+    from workqueue._session import Session
+
 ANSWER_TIMEOUT = 30.0  # seconds that the broker may take to answer a request
 CLOSE_TIMEOUT = 5.0  # seconds to close a connection politely before it is cut: a broker in alarm does not answer
 PUBLISH_CHANNEL = 1
 _POLL = 0.02
-_WATCH = 0.5
 _CHUNK = 1 << 16  # bytes to hand to the socket at a time
 
 OnLost = Callable[[WorkqueueError], None]
-OnBlocked = Callable[[str | None], None]
-OnOpen = Callable[[], None]
-OnReturn = Callable[[str | None, str], None]
-OnConfirm = Callable[[bool, int, bool], None]
 OnRefused = Callable[[ChannelClosed], None]
 OnDelivery = Callable[[Consumer, int, bool, bytes, bytes], None]
 T = TypeVar("T")
@@ -59,7 +55,6 @@ class _Connection(SelectConnection):
     bytes_received: int
     bytes_sent: int
     _transport: Any
-    _nbio: Any
     _frame_buffer: bytes
     _process_frame: Callable[[Any], None]
     _terminate_stream: Callable[[Exception], None]
@@ -68,7 +63,7 @@ class _Connection(SelectConnection):
         # By channel: what is given each frame first, and says whether it took it.
         self.routes: dict[int, Callable[[int, bytes], bool]] = {}
         self.writing = writing
-        self.direct: DirectSocket | None = None
+        self.beside: socket.socket | None = None  # pika's socket once more, for a thread that sends
         self._late: list[bytes] = []  # what the socket had no room for
         super().__init__(*arguments, **options)
 
@@ -76,8 +71,12 @@ class _Connection(SelectConnection):
         """Send encoded frames; return whether there is a rest, which the I/O thread has to send."""
         data, sent, transport = b"".join(frames), 0, self._transport
         # At once, if that is possible. pika would first wait until the socket is writable, which it nearly always is.
-        if data and self.direct and not self._late and transport and not transport.get_write_buffer_size():
-            sent = self.direct.send(data)
+        if data and self.beside and not self._late and transport and not transport.get_write_buffer_size():
+            try:
+                sent = self.beside.send(data)
+            except OSError as error:  # there is no room, or the I/O thread will find out
+                if error.__traceback__ and error.__traceback__.tb_next:
+                    raise  # a signal handler's, such as TimeoutError
             self.bytes_sent += sent
         self._late += [data[at : at + _CHUNK] for at in range(sent, len(data), _CHUNK)]
         return bool(self._late)
@@ -85,25 +84,20 @@ class _Connection(SelectConnection):
     def take_over(self) -> None:
         """Have pika read 64 KiB at a time, rather than 4, and not once more to see that there is nothing left.
 
-        And use the socket beside it. Not with TLS, which keeps bytes that no poll would tell of, and is not for two
-        threads.
+        And send beside it. Not with TLS, which keeps bytes that no poll would tell of, and is not for two threads.
         """
         transport: Any = self._transport
         if isinstance(transport, _AsyncPlaintextTransport):
             transport._MAX_RECV_BYTES = _CHUNK  # type: ignore[attr-defined]
             transport._MAX_CONSUME_BYTES = 1  # type: ignore[attr-defined]
-            if hasattr(select, "epoll"):
-                sock: socket.socket = transport._sock  # type: ignore[attr-defined]
-                self.direct = DirectSocket(sock, transport._on_socket_readable)  # type: ignore[attr-defined]
-                self._nbio.remove_reader(sock.fileno())
-                self.ioloop.add_handler(self.direct.fileno(), self.direct.on_readable, IOLoop.READ)
+            self.beside = transport._sock.dup()  # type: ignore[attr-defined]  # pika closes its own at any time
 
     def release(self) -> None:
-        """Use the socket beside pika no more."""
+        """Send beside pika no more."""
         with self.writing:
-            if self.direct:
-                self.ioloop.remove_handler(self.direct.fileno())
-            self.direct = None
+            if self.beside:
+                self.beside.close()
+            self.beside = None
 
     def _output_marshaled_frames(self, frames: Sequence[bytes]) -> None:
         with self.writing:
@@ -118,10 +112,8 @@ class _Connection(SelectConnection):
             kind, channel, size = _frames.frame.unpack_from(buffer, start)
             end = start + size + _frames.FRAME_OVERHEAD
             if kind > _frames.HEARTBEAT:
-                if not buffer.startswith(b"AMQP", start):
-                    raise InvalidFrameError("what answers there is no AMQP broker")
-                end = len(buffer)  # a broker of another version, which closes after it
-            elif end > len(buffer):
+                raise InvalidFrameError("what answers there does not speak AMQP 0-9-1")
+            if end > len(buffer):
                 break
             route = self.routes.get(channel)
             payload = buffer[start + 7 : end - 1]
@@ -143,7 +135,7 @@ class Link:
         self._parameters = _parameters(url, name)
         self.safe_url = safe_url(url)
         self._on_lost = on_lost
-        self._notice_blocked: OnBlocked = lambda _: None
+        self._notice_blocked: Callable[[str | None], None] = lambda _: None
         self._abandoned = abandoned
         self._lock = threading.Lock()
         self.writing = threading.RLock()
@@ -196,16 +188,6 @@ class Link:
             if self._connection.write(frames):
                 self.call_soon(lambda: self._connection._output_marshaled_frames([]))
 
-    def receive(self, expected: Callable[[], bytes | None]) -> None:
-        """Wait a moment for this frame and take it in the caller's thread, if nothing else comes before.
-
-        Whether it has come, is for the caller to see. Whoever is interrupted in here has to give the link up.
-        """
-        connection = self._connection
-        if direct := connection.direct:
-            # In the middle of another frame, the same bytes would mean something else.
-            direct.receive(lambda: None if connection._frame_buffer else expected(), connection._on_data_available)
-
     def ask(self, start: Callable[[Answer[T]], None], timeout: float = ANSWER_TIMEOUT) -> T:
         """Have the I/O thread start something; wait for its answer. Raises what the link was lost to."""
         self.forbid_waiting_for_itself()
@@ -224,19 +206,15 @@ class Link:
             if refusal := self.ask(functools.partial(self._declare, each.name, arguments), timeout):
                 raise refusal
 
-    def publisher(
-        self, on_return: OnReturn, on_confirm: OnConfirm, on_open: OnOpen, on_refused: OnRefused, on_blocked: OnBlocked
-    ) -> None:
+    def publisher(self, session: "Session") -> None:
         """Open PUBLISH_CHANNEL in confirm mode, to be written to with ``write``.
 
-        In the I/O thread are called: ``on_return(message_id, reason)``, ``on_confirm(is_ack, tag, multiple)``,
-        ``on_refused(error)`` when the broker closes the channel, and ``on_open()`` each time it is open; ``on_blocked``
-        when the broker stops reading what is published, with its reason, and with None when it goes on. But what
-        ``receive`` takes, is confirmed in the thread that calls it.
+        The session's ``on_…`` are called in the I/O thread, ``on_open`` each time the channel is open.
         """
 
         def returned(_: Channel, method: Basic.Return, described: BasicProperties, __: bytes) -> None:
-            on_return(described.message_id, f"{method.reply_code} {method.reply_text}")
+            reason = f"{method.reply_code} {method.reply_text}"
+            session.on_return(method.routing_key, described.message_id, reason)
 
         def start(answer: Answer[None]) -> None:
             def opened(channel: Channel) -> None:
@@ -244,18 +222,18 @@ class Link:
                 channel.confirm_delivery(lambda _: None, ready)
 
             def ready(_: object) -> None:
-                on_open()
+                session.on_open()
                 answer(None)
 
             def refused(error: ChannelClosed) -> None:
-                on_refused(error)
+                session.on_refused(error)
                 # Not now: pika still has the old one under this number. Nobody waits for the new one.
                 self.call_soon(lambda: start(lambda _: None))
 
-            self._connection.routes[PUBLISH_CHANNEL] = functools.partial(_frames.take_confirm, on_confirm)
+            self._connection.routes[PUBLISH_CHANNEL] = functools.partial(_frames.take_confirm, session.on_confirm)
             self._open_channel(opened, refused, PUBLISH_CHANNEL)
 
-        self._notice_blocked = on_blocked
+        self._notice_blocked = session.on_blocked
         self.ask(start)
 
     def consumer(self, queue: str, prefetch: int, on_delivery: OnDelivery) -> Consumer:
@@ -329,14 +307,7 @@ class Link:
         self._connection.take_over()
         self.frame_max = int(self._connection.params.frame_max)
         self.usable = True
-        self._watch()
         self._opened.put(None)
-
-    def _watch(self) -> None:
-        # Who reads in its own thread may have been interrupted, by a signal handler that waits for this one.
-        if direct := self._connection.direct:
-            direct.watch()
-            self.call_later(_WATCH, self._watch)
 
     def _declare(self, name: str, arguments: dict[str, Any], answer: Answer[ChannelClosed | None]) -> None:
         # On a channel of its own, because a refusal closes it.

@@ -1,6 +1,5 @@
 """A producer's connection, and what becomes of each message that it was given."""
 
-import functools
 import threading
 import time
 from collections.abc import Callable
@@ -28,11 +27,10 @@ class Session:
         self._open = False
         self._flushing = False
         self._calm_since = 0.0  # when an alarm has begun or ended last: what was given before may have had no time
-        self._sender = 0  # the thread that has called send last
         self.link = Link(url, "workqueue producer", self._on_lost, abandoned)
         try:
             self.link.open()
-            self.link.publisher(self._on_return, self._on_confirm, self._on_open, self._on_refused, self._on_blocked)
+            self.link.publisher(self)
             self.link.call_soon(self._watch_deadlines)
             tell(Connected(self.link.safe_url, "producer"))
         except BaseException:
@@ -71,7 +69,6 @@ class Session:
                 first = self._window.reserve(publish)
             if now:  # whoever waits for the answer should not wait for the I/O thread, too
                 self._flush()
-                self._receive(publish)
             elif first:  # one wake-up of the I/O thread for a burst of messages
                 self.link.call_soon(self._flush)
         except BaseException as error:  # such as KeyboardInterrupt
@@ -79,16 +76,6 @@ class Session:
                 self.link.usable = False  # here, since the next call may be interrupted, too
                 self.link.give_up(errors.ConnectionLost("interrupted while a message was being sent"))
             raise
-
-    def _receive(self, publish: Publish) -> None:
-        """Take the confirmation in this thread, which saves a change of threads, if no other one has sent lately.
-
-        Else what comes next is hardly that. Not with an observer, which may need what its caller holds.
-        """
-        before, self._sender = self._sender, threading.get_ident()
-        if before == self._sender and not self._tell:
-            ack = functools.partial(_frames.ack, PUBLISH_CHANNEL, multiple=False)
-            self.link.receive(lambda: None if publish.future.done() else ack(publish.tag))
 
     def _await_room(self, publish: Publish) -> None:
         size = len(publish.body)
@@ -131,7 +118,7 @@ class Session:
             finally:
                 self._flushing = False
 
-    # In the I/O thread (but a confirmation may be taken by who waits for it):
+    # In the I/O thread:
 
     def _watch_deadlines(self) -> None:
         now = time.monotonic()
@@ -145,25 +132,26 @@ class Session:
             self.link.shut(errors.ConnectionLost(f"no answer within {self._timeout:g} s"))
         self._settle(lambda: late)
 
-    def _on_open(self) -> None:
+    def on_open(self) -> None:
         self._open = True
         self._flush()
 
-    def _on_refused(self, error: errors.ChannelClosed) -> None:
+    def on_refused(self, error: errors.ChannelClosed) -> None:
         self._open = False
         # Later: nothing may be sent now, and the callback of a future may wait for a thread that is about to.
         self.link.call_soon(lambda: self._settle(lambda: self._window.channel_closed(error.code, error.text)))
 
-    def _on_blocked(self, reason: str | None) -> None:
+    def on_blocked(self, reason: str | None) -> None:
         self._tell(Blocked(reason, "producer"))
         self._calm_since = time.monotonic()
         self._flush()
 
-    def _on_return(self, message_id: str | None, reason: str) -> None:
+    def on_return(self, queue: str | None, message_id: str | None, reason: str) -> None:
+        """The broker could not route the message."""
         with self._lock:
-            self._window.returned(message_id, reason)
+            self._window.returned(queue, message_id, reason)
 
-    def _on_confirm(self, is_ack: bool, tag: int, multiple: bool) -> None:
+    def on_confirm(self, is_ack: bool, tag: int, multiple: bool) -> None:
         if self._open:  # else what it counts is not known
             self._settle(lambda: self._window.confirmed(tag, multiple=multiple, is_ack=is_ack))
 

@@ -1,11 +1,9 @@
 """Publishing: a send that returns was confirmed by the broker, and is in a queue."""
 
-import collections
 import itertools
 import os
 import threading
 import uuid
-import weakref
 from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Self
@@ -19,9 +17,10 @@ from workqueue.events import Observer, Teller
 from workqueue.queue import Queue, check_name
 
 PASSING = (errors.ConnectionFailed, errors.ConnectionLost, errors.QueueUnavailable, errors.PublishError)
-"""What may be gone at the next attempt (unless it is AccessRefused, or Refused)."""
+"""What may be gone at the next attempt."""
 
-_Futures = SimpleQueue[Future[None]]
+FINAL = (errors.AccessRefused, errors.Refused)
+"""What of that will not."""
 
 
 class Producer:
@@ -52,17 +51,13 @@ class Producer:
         self._window = window
         self._timeout = confirm_timeout
         self._tell = Teller(observer)
+        self._prefix = uuid.uuid4().hex
+        self._count = itertools.count()
         self._closed = threading.Event()
-        self._begin()
-        _all.add(self)
-
-    def _begin(self) -> None:
-        """In a forked process once more: what its parent has is not to be touched."""
-        self._ids = map(f"{uuid.uuid4().hex}-{{:x}}".format, itertools.count())
         self._connecting = threading.Lock()
+        self._process = os.getpid()
         self._session: Session | None = None
         self._failed: errors.WorkqueueError | None = None  # why the last attempt to connect was in vain
-        self._given_up: collections.deque[Session] = collections.deque(maxlen=3)  # it takes them seconds at most to end
 
     def __enter__(self) -> Self:
         self._connected()
@@ -93,8 +88,8 @@ class Producer:
     ) -> None:
         """Publish one message; return once the broker has it in a queue and has confirmed that.
 
-        A Queue is declared first, a name is not. Without a ``message_id`` it gets a unique one; one that is given must
-        not be that of a message that is on its way, else this one is NotSent.
+        A Queue is declared first, a name is not. Without a ``message_id`` it gets a unique one. If one that is given is
+        that of another message on its way to the same queue, and the broker returns either, both are Unroutable.
 
         ``retry`` is how many more times to try, after some time, if there is no connection, no such queue, the broker
         declines, or nobody can tell. The message keeps its id, by which consumers can notice what this may cause: **if
@@ -103,7 +98,7 @@ class Producer:
         Raises Unroutable, Refused, Nacked, NotSent, OutcomeUnknown (the connection was lost, or ``confirm_timeout``
         has passed), and what ``declare`` raises.
         """
-        message_id = message_id or next(self._ids)
+        message_id = message_id or self._new_id()
         self._deliver(queue, body, message_id, _frames.plain_properties(message_id, persistent=persistent), retry)
 
     def send_async(
@@ -115,9 +110,9 @@ class Producer:
         NotSent. The future cannot be cancelled: the message is on its way. Its callbacks run in the I/O thread and
         must not wait.
         """
-        message_id = message_id or next(self._ids)
+        message_id = message_id or self._new_id()
         properties = _frames.plain_properties(message_id, persistent=persistent)
-        return self._publish(queue, body, message_id, properties)
+        return self._publish(queue, body, message_id, properties, now=False)
 
     def close(self) -> None:
         """Wait for outstanding confirmations, ``confirm_timeout`` seconds at most, then disconnect.
@@ -128,11 +123,14 @@ class Producer:
 
     def _close(self, timeout: float) -> None:
         self._closed.set()
+        self._forget_parent()
         with self._connecting:
-            sessions = [self._session, *self._given_up]
-        for session in sessions:
-            if session is not None:
-                session.close(timeout)
+            session = self._session
+        if session is not None:
+            session.close(timeout)
+
+    def _new_id(self) -> str:
+        return f"{self._prefix}-{os.getpid():x}-{next(self._count):x}"
 
     def _deliver(self, queue: Queue | str, body: bytes, message_id: str, properties: bytes, retry: int) -> None:
         backoff = Backoff()
@@ -141,19 +139,17 @@ class Producer:
                 if self._session is not None:
                     self._session.link.forbid_waiting_for_itself()
                 # Not by the future: a signal handler that raises could keep locked what it waits by.
-                settled: _Futures = SimpleQueue()
-                self._publish(queue, body, message_id, properties, settled=settled)
+                settled: SimpleQueue[Future[None]] = SimpleQueue()
+                self._publish(queue, body, message_id, properties, now=True).add_done_callback(settled.put)
                 return settled.get().result()
             except PASSING as error:
-                if backoff.attempts >= retry or isinstance(error, errors.AccessRefused | errors.Refused):
-                    raise
-                if self._closed.wait(backoff.next()):
+                if isinstance(error, FINAL) or backoff.attempts >= retry or self._closed.wait(backoff.next()):
                     raise
 
     def _publish(
-        self, queue: Queue | str, body: bytes, message_id: str, properties: bytes, *, settled: _Futures | None = None
+        self, queue: Queue | str, body: bytes, message_id: str, properties: bytes, *, now: bool
     ) -> Future[None]:
-        """Begin to send. With ``settled``, where the future is put when it is done, at once: somebody waits for it."""
+        """Begin to send: at once, since somebody waits for it, or with others."""
         name = queue.name if isinstance(queue, Queue) else queue
         check_name(name)
         if not isinstance(body, bytes):
@@ -161,13 +157,13 @@ class Producer:
         session = self._connected()
         if isinstance(queue, Queue):
             session.declare(queue)
-        confirmation = _Confirmation()
-        if settled is not None:
-            confirmation.add_done_callback(settled.put)
-        session.publish(Publish(name, message_id, properties, body, confirmation), now=settled is not None)
+        confirmation: Future[None] = Future()
+        confirmation.set_running_or_notify_cancel()  # it is on its way and cannot be cancelled
+        session.publish(Publish(name, message_id, properties, body, confirmation), now=now)
         return confirmation
 
     def _connected(self) -> Session:
+        self._forget_parent()
         failed = self._failed
         with self._connecting:
             if self._closed.is_set():
@@ -175,7 +171,6 @@ class Producer:
             if self._session is not None and not self._session.link.usable:
                 # Once more: the first time may have been interrupted.
                 self._session.link.give_up(errors.ConnectionLost("interrupted"))
-                self._given_up.append(self._session)
                 self._session = None
             if self._session is None:
                 if self._failed is not failed and self._failed is not None:  # while this thread waited
@@ -187,19 +182,6 @@ class Producer:
                     raise
             return self._session
 
-
-def _forked() -> None:
-    for producer in _all:
-        producer._begin()
-
-
-_all: weakref.WeakSet[Producer] = weakref.WeakSet()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
-
-
-class _Confirmation(Future[None]):
-    """A future that cannot be cancelled."""
-
-    def cancel(self) -> bool:
-        return False
+    def _forget_parent(self) -> None:
+        if self._process != os.getpid():  # forked: what belongs to its parent is not to be touched
+            self._process, self._connecting, self._session = os.getpid(), threading.Lock(), None

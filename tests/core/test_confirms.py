@@ -73,7 +73,7 @@ def test_multiple_with_tag_zero_settles_everything_that_was_sent():
 
 def test_a_nack_fails_its_messages_even_if_they_were_returned():
     window = a_window_of(3)
-    window.returned("m1", "312 NO_ROUTE")
+    window.returned("task_queue", "m1", "312 NO_ROUTE")
 
     assert outcomes(window.confirmed(2, multiple=True, is_ack=False)) == [("m1", Nacked), ("m2", Nacked)]
 
@@ -81,7 +81,7 @@ def test_a_nack_fails_its_messages_even_if_they_were_returned():
 def test_a_returned_message_is_unroutable_although_the_broker_acks_it():
     window = a_window_of(2)
 
-    window.returned("m1", "312 NO_ROUTE")
+    window.returned("task_queue", "m1", "312 NO_ROUTE")
 
     [(_, error), (_, nothing)] = window.confirmed(2, multiple=True, is_ack=True)
     assert isinstance(error, Unroutable)
@@ -102,7 +102,7 @@ def test_a_return_without_an_id_is_of_no_message_even_if_one_has_an_empty_id():
     window.reserve(a_publish(""))
     window.take()
 
-    window.returned(None, "312 NO_ROUTE")
+    window.returned("task_queue", None, "312 NO_ROUTE")
 
     assert outcomes(window.confirmed(1, multiple=False, is_ack=True)) == [("", None)]
 
@@ -111,7 +111,7 @@ def test_a_return_without_an_id_is_of_no_message_even_if_one_has_an_empty_id():
 def test_a_return_of_a_message_that_is_not_in_the_window_changes_nothing(stranger):
     window = a_window_of(1)
 
-    window.returned(stranger, "312 NO_ROUTE")
+    window.returned("task_queue", stranger, "312 NO_ROUTE")
 
     assert outcomes(window.confirmed(1, multiple=False, is_ack=True)) == [("m1", None)]
 
@@ -212,16 +212,16 @@ def test_what_is_settled_gives_its_room_back(settle):
     assert window.has_room(64 * MIB)
 
 
-def test_a_message_id_is_in_the_window_once_because_returns_name_nothing_else():
-    window = a_window_of(1)
-
-    with pytest.raises(NotSent, match=r"^not sent: a message with the id 'm1' is on its way already$") as caught:
-        window.reserve(a_publish("m1"))
-    assert caught.value.message_id == "m1"
-
-    assert window.take() == []
-    window.confirmed(1, multiple=False, is_ack=True)
+@pytest.mark.parametrize(("queue", "second"), [("task_queue", Unroutable), ("another", None)])
+def test_of_messages_with_one_id_a_return_means_those_for_its_queue(queue, second):
+    window = ConfirmWindow(2)
     window.reserve(a_publish("m1"))
+    window.reserve(Publish(queue, "m1", b"", b"", Future()))
+    window.take()
+
+    window.returned("task_queue", "m1", "312 NO_ROUTE")
+
+    assert outcomes(window.confirmed(2, multiple=True, is_ack=True)) == [("m1", Unroutable), ("m1", second)]
 
 
 def test_what_was_just_being_taken_when_that_was_interrupted_is_settled_once():

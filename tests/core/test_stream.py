@@ -11,7 +11,6 @@ from pika.exceptions import InvalidFrameError
 from pika.spec import Basic, Channel
 
 from workqueue import _io
-from workqueue._direct import DirectSocket
 
 ACK = pika_frame.Method(1, Basic.Ack(1)).marshal()
 
@@ -24,9 +23,8 @@ def connection():
     connection._frame_buffer = b""
     connection.bytes_received = connection.bytes_sent = connection.frames_sent = 0
     connection.writing = threading.RLock()
-    connection.direct, connection._late = None, []
+    connection.beside, connection._late = None, []
     connection._transport = None
-    connection._nbio = Nbio()
     connection.routed, connection.processed = [], []
     connection._process_frame = connection.processed.append
 
@@ -46,9 +44,11 @@ def test_a_frame_without_its_end_is_an_error_and_goes_to_nobody(connection):
     assert not connection.processed
 
 
-@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH_9.9\r\n", b"\xff" * 8])
+@pytest.mark.parametrize(
+    "answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH_9.9\r\n", b"\xff" * 8, b"AMQP\0\0\x09\x01"]
+)
 def test_a_server_that_speaks_something_else_is_told_from_a_broker(connection, answer):
-    with pytest.raises(InvalidFrameError, match="no AMQP"):
+    with pytest.raises(InvalidFrameError, match="does not speak AMQP 0-9-1"):
         connection._on_data_available(answer)
 
 
@@ -56,15 +56,6 @@ def test_a_server_that_speaks_something_else_is_told_from_a_broker(connection, a
 def test_a_frame_of_a_kind_that_does_not_exist_is_an_error(connection, kind):
     with pytest.raises(InvalidFrameError, match=f"Unknown frame type: {kind}"):
         connection._on_data_available(bytes([kind]) + pika_frame.Heartbeat().marshal()[1:])
-
-
-def test_a_broker_of_another_version_is_left_to_pika(connection):
-    connection._on_data_available(b"AMQP")
-    assert not connection.processed
-    connection._on_data_available(b"\0\0\x09\x01")
-
-    [header] = connection.processed
-    assert isinstance(header, pika_frame.ProtocolHeader)
 
 
 def test_once_the_connection_is_closed_nothing_more_is_read(connection):
@@ -91,16 +82,6 @@ class Transport:
         self.taken.append(data)
 
 
-class Nbio:
-    """In pika's place: its loop watches nothing."""
-
-    def get_native_ioloop(self):
-        return self
-
-    def remove_handler(self, fileno):
-        assert fileno > 0
-
-
 @pytest.fixture
 def peer(connection):
     """The other end of the socket that the connection writes to beside pika."""
@@ -109,7 +90,7 @@ def peer(connection):
     ours.setblocking(False)
     peer.setblocking(False)
     with ours, peer:
-        connection.direct = DirectSocket(ours, pytest.fail)
+        connection.beside = ours.dup()
         yield peer
         connection.release()
 
@@ -168,6 +149,27 @@ def test_what_cannot_be_sent_any_more_is_kept_for_pika_to_find_out(connection, p
         connection._transport = None
 
     assert connection.write([b"lost"])
+
+
+class AlarmError(TimeoutError):
+    """Which is an OSError, as those of a socket are."""
+
+
+def test_an_alarm_that_comes_just_after_the_socket_was_used_is_not_taken_for_its_error(connection, peer):
+    class Socket:
+        """In the place of a socket: a signal handler raises when the call is just over."""
+
+        def send(self, _):
+            raise AlarmError
+
+        def close(self):
+            pass
+
+    connection.beside.close()
+    connection.beside = Socket()
+
+    with pytest.raises(AlarmError):
+        connection.write([b"sent"])
 
 
 def others_may_send(connection):

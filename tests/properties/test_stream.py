@@ -123,10 +123,6 @@ def streams(draw):
         marshalled, entry = frames.pop(0)
         data += marshalled
         log += [] if entry is None else [entry]
-    if draw(st.booleans()):  # a broker that speaks another version says so, and closes
-        [(marshalled, entry)] = for_pika(pika_frame.ProtocolHeader(0, 9, 1))
-        data += marshalled
-        log.append(entry)
     return data, log
 
 

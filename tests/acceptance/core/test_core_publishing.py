@@ -6,7 +6,6 @@ import pytest
 from pika.spec import Basic
 
 from workqueue import Closed, Nacked, Producer, Queue, TopologyMismatch, Unroutable
-from workqueue._session import Session
 from workqueue.events import PublishFailed
 from workqueue.guarantee.waiting import PATIENCE, claim
 from workqueue.wire.frames import Command
@@ -46,30 +45,6 @@ def test_threads_may_share_a_producer_and_be_the_first_to_use_a_queue(producer, 
 
     assert outcomes(futures) == [None] * 400
     assert len({taken.properties.message_id for taken in aside.take(queue, 400)}) == 400
-
-
-def test_who_sends_alone_takes_what_it_waits_for_itself_and_nothing_of_others(url, queue, monkeypatch):
-    # Given a producer of which we know which confirmations are taken in this thread,
-    here, taken, original = threading.current_thread(), [], Session._on_confirm
-
-    def on_confirm(session, is_ack, tag, multiple):
-        if threading.current_thread() is here:
-            taken.append((tag, multiple))
-        original(session, is_ack, tag, multiple)
-
-    monkeypatch.setattr(Session, "_on_confirm", on_confirm)
-    with Producer(url) as producer:
-        # When it sends now this way, now that,
-        for _ in range(100):
-            producer.send(queue, b"task")
-            producer.send(queue, b"task")
-            future = producer.send_async(queue, b"task")  # the third of four
-            producer.send(queue, b"task")
-            assert future.exception(PATIENCE) is None
-
-    # I expect it to take those that it waits for (but for what the broker answers at once), and no others.
-    assert taken
-    assert not [(tag, multiple) for tag, multiple in taken if tag % 4 == 3 or multiple]
 
 
 def test_threads_that_send_at_the_same_time_each_get_their_own_answer(producer, queue, aside):

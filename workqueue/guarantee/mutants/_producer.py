@@ -38,7 +38,7 @@ def _no_confirm(made: Made) -> None:
             made()
             with session.link.writing:  # so that the broker is not heard before
                 original(session)
-                session._on_confirm(True, 0, True)  # what is written counts as done
+                session.on_confirm(True, 0, True)  # what is written counts as done
 
         return flush
 
@@ -55,7 +55,7 @@ def _nack_taken_for_ack(made: Made) -> None:
 
         return on_confirm
 
-    replace(Session, "_on_confirm", around)
+    replace(Session, "on_confirm", around)
 
 
 def _send_without_waiting(made: Made) -> None:
@@ -87,7 +87,7 @@ def _mandatory_off(made: Made) -> None:
 
 
 def _returns_ignored(made: Made) -> None:
-    replace(Session, "_on_return", lambda _: lambda *_: made())
+    replace(Session, "on_return", lambda _: lambda *_: made())
 
 
 def _producer_declares_nothing(made: Made) -> None:
@@ -176,7 +176,7 @@ def _close_without_waiting(made: Made) -> None:
         closed.set()
         session.link.close()
 
-    replace(Session, "_on_confirm", around_confirm)
+    replace(Session, "on_confirm", around_confirm)
     replace(Session, "close", lambda _: close)
 
 
