@@ -8,7 +8,6 @@ import dataclasses
 import itertools
 import re
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
 
 from workqueue.errors import Nacked, NotSent, OutcomeUnknown, PublishError, Refused, Unroutable
 
@@ -16,15 +15,18 @@ MAX_BYTES = 64 << 20
 """Bodies of so many bytes may be on their way at a time, or a single one that is larger."""
 
 
+OnSettled = Callable[[PublishError | None], None]
+
+
 @dataclasses.dataclass(slots=True, eq=False)
 class Publish:
-    """A message on its way, and the future that its sender holds. ``deadline`` is on the clock of whoever asks."""
+    """A message on its way, and who hears of its fate. ``deadline`` is on the clock of whoever asks."""
 
     queue: str
     message_id: str
     properties: bytes
     body: bytes
-    future: Future[None]
+    settled: OnSettled
     started: float = 0.0
     deadline: float = 0.0
     returned: str | None = None

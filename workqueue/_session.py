@@ -18,9 +18,9 @@ class Session:
         self._timeout = timeout
         self._tell = tell
         self._window = ConfirmWindow(window)
-        self._declared: set[Queue] = set()
+        self._declared: dict[str, Queue] = {}
         self._declaring = threading.Lock()
-        # Guards the window and all below. Futures are resolved outside it, since their callbacks may publish. Taken by
+        # Guards the window and all below. Who waits is told outside it, since their callbacks may publish. Taken by
         # itself and not by the condition, which a signal handler that raises can keep from releasing it.
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
@@ -47,13 +47,13 @@ class Session:
 
     def declare(self, queue: Queue) -> None:
         """Declare the queue, the first time. Raises as ``Producer.declare``."""
-        if queue not in self._declared:
+        if self._declared.get(queue.name) not in (queue,):  # the very same needs no comparison
             self.link.forbid_waiting_for_itself()
             # Once, and not by every thread that comes first: RabbitMQ 4.0 may nack what is published meanwhile.
             with self._declaring:
-                if queue not in self._declared:
+                if self._declared.get(queue.name) != queue:
                     self.link.declare(queue, self._timeout)
-                    self._declared.add(queue)
+                self._declared[queue.name] = queue
 
     def publish(self, publish: Publish, *, now: bool) -> None:
         """Send a message, at once or with others; wait for room in the window first. Raises NotSent, ValueError."""
@@ -165,12 +165,10 @@ class Session:
             settled = settle()
             self._changed.notify_all()
         for publish, error in settled:
-            if error is None:
-                publish.future.set_result(None)
-                if self._tell:
-                    self._tell(Published(publish.queue, publish.message_id, time.monotonic() - publish.started))
-            else:
-                if isinstance(error, errors.Unroutable):  # it was deleted: declare it again before the next message
-                    self._declared = {queue for queue in self._declared if queue.name != publish.queue}
-                publish.future.set_exception(error)
+            if isinstance(error, errors.Unroutable):  # it was deleted: declare it again before the next message
+                self._declared.pop(publish.queue, None)
+            publish.settled(error)
+            if error is not None:
                 self._tell(PublishFailed(publish.queue, publish.message_id, error))
+            elif self._tell:
+                self._tell(Published(publish.queue, publish.message_id, time.monotonic() - publish.started))

@@ -10,7 +10,7 @@ from typing import Self
 
 from workqueue import _frames, errors
 from workqueue._backoff import Backoff
-from workqueue._confirms import Publish
+from workqueue._confirms import OnSettled, Publish
 from workqueue._session import Session
 from workqueue._url import check_url, safe_url
 from workqueue.events import Observer, Teller
@@ -111,8 +111,10 @@ class Producer:
         must not wait.
         """
         message_id = message_id or self._new_id()
+        confirmation = _Confirmation()
         properties = _frames.plain_properties(message_id, persistent=persistent)
-        return self._publish(queue, body, message_id, properties, now=False)
+        self._publish(queue, body, message_id, properties, confirmation.end, now=False)
+        return confirmation
 
     def close(self) -> None:
         """Wait for outstanding confirmations, ``confirm_timeout`` seconds at most, then disconnect.
@@ -138,17 +140,19 @@ class Producer:
             try:
                 if self._session is not None:
                     self._session.link.forbid_waiting_for_itself()
-                # Not by the future: a signal handler that raises could keep locked what it waits by.
-                settled: SimpleQueue[Future[None]] = SimpleQueue()
-                self._publish(queue, body, message_id, properties, now=True).add_done_callback(settled.put)
-                return settled.get().result()
-            except PASSING as error:
-                if isinstance(error, FINAL) or backoff.attempts >= retry or self._closed.wait(backoff.next()):
+                # Not by a future: a signal handler that raises could keep locked what it waits by.
+                settled: SimpleQueue[errors.PublishError | None] = SimpleQueue()
+                self._publish(queue, body, message_id, properties, settled.put, now=True)
+                if error := settled.get():
+                    raise error
+                return
+            except PASSING as passing:
+                if isinstance(passing, FINAL) or backoff.attempts >= retry or self._closed.wait(backoff.next()):
                     raise
 
     def _publish(
-        self, queue: Queue | str, body: bytes, message_id: str, properties: bytes, *, now: bool
-    ) -> Future[None]:
+        self, queue: Queue | str, body: bytes, message_id: str, properties: bytes, settled: OnSettled, *, now: bool
+    ) -> None:
         """Begin to send: at once, since somebody waits for it, or with others."""
         name = queue.name if isinstance(queue, Queue) else queue
         check_name(name)
@@ -157,10 +161,7 @@ class Producer:
         session = self._connected()
         if isinstance(queue, Queue):
             session.declare(queue)
-        confirmation: Future[None] = Future()
-        confirmation.set_running_or_notify_cancel()  # it is on its way and cannot be cancelled
-        session.publish(Publish(name, message_id, properties, body, confirmation), now=now)
-        return confirmation
+        session.publish(Publish(name, message_id, properties, body, settled), now=now)
 
     def _connected(self) -> Session:
         self._forget_parent()
@@ -185,3 +186,16 @@ class Producer:
     def _forget_parent(self) -> None:
         if self._process != os.getpid():  # forked: what belongs to its parent is not to be touched
             self._process, self._connecting, self._session = os.getpid(), threading.Lock(), None
+
+
+class _Confirmation(Future[None]):
+    """A future that cannot be cancelled."""
+
+    def cancel(self) -> bool:
+        return False
+
+    def end(self, error: errors.PublishError | None) -> None:
+        if error is None:
+            self.set_result(None)
+        else:
+            self.set_exception(error)

@@ -1,7 +1,6 @@
 """The confirm window, against every answer that a broker can give, and some that it must not."""
 
 import collections
-from concurrent.futures import Future
 
 import pytest
 
@@ -24,7 +23,7 @@ class Body(bytes):
 
 
 def a_publish(message_id, *, size=0, deadline=0.0):
-    return Publish("task_queue", message_id, b"", Body(size), Future(), deadline=deadline)
+    return Publish("task_queue", message_id, b"", Body(size), print, deadline=deadline)
 
 
 def a_window_with(*sizes, limit=100, waiting=()):
@@ -216,7 +215,7 @@ def test_what_is_settled_gives_its_room_back(settle):
 def test_of_messages_with_one_id_a_return_means_those_for_its_queue(queue, second):
     window = ConfirmWindow(2)
     window.reserve(a_publish("m1"))
-    window.reserve(Publish(queue, "m1", b"", b"", Future()))
+    window.reserve(Publish(queue, "m1", b"", b"", print))
     window.take()
 
     window.returned("task_queue", "m1", "312 NO_ROUTE")

@@ -1,7 +1,5 @@
 """Messages that the broker does not answer for in time, and channels that it closes because of one."""
 
-from concurrent.futures import Future
-
 import pytest
 
 from workqueue import NotSent, OutcomeUnknown, Refused, Unroutable
@@ -13,7 +11,7 @@ NO_WRITE = "ACCESS_REFUSED - write access to exchange 'amq.default' in vhost '/'
 
 
 def a_publish(message_id, *, size=0, deadline=0.0):
-    return Publish("task_queue", message_id, b"", bytes(size), Future(), deadline=deadline)
+    return Publish("task_queue", message_id, b"", bytes(size), print, deadline=deadline)
 
 
 def a_window_with(*sizes, waiting=()):

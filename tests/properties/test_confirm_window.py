@@ -1,7 +1,5 @@
 """The confirm window beside a broker's book-keeping: every publish is settled once, and as the broker answered."""
 
-from concurrent.futures import Future
-
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -57,7 +55,7 @@ class Windows(RuleBasedStateMachine):
         self.names += 1
         self.latest += patience
         name, message_id = f"queue {self.names % 3}", f"message {self.names}"
-        return Publish(name, message_id, b"", Body(size), Future(), deadline=self.latest)
+        return Publish(name, message_id, b"", Body(size), print, deadline=self.latest)
 
     def named(self, publishes, other):
         """Those that a return cannot tell from the other."""
@@ -89,7 +87,7 @@ class Windows(RuleBasedStateMachine):
     def reserve_an_id_that_is_in_use(self, data):
         namesake = data.draw(st.sampled_from(self.held))
         queue = data.draw(st.sampled_from([namesake.queue, "another queue"]))
-        publish = Publish(queue, namesake.message_id, b"", b"", Future(), deadline=self.latest)
+        publish = Publish(queue, namesake.message_id, b"", b"", print, deadline=self.latest)
         assert self.window.reserve(publish) == (not self.waiting)
         self.waiting.append(publish)
 
@@ -186,7 +184,7 @@ TestWindows = Windows.TestCase
 )
 def test_whatever_the_broker_answers_and_when_every_message_is_settled_once(count, answers, times):
     window = ConfirmWindow(count)
-    publishes = [Publish("task_queue", f"m{number}", b"", b"", Future(), deadline=number) for number in range(count)]
+    publishes = [Publish("task_queue", f"m{number}", b"", b"", print, deadline=number) for number in range(count)]
     for publish in publishes:
         window.reserve(publish)
     assert window.take() == publishes
