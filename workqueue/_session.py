@@ -47,7 +47,7 @@ class Session:
 
     def declare(self, queue: Queue) -> None:
         """Declare the queue, the first time. Raises as ``Producer.declare``."""
-        if self._declared.get(queue.name) not in (queue,):  # the very same needs no comparison
+        if self._declared.get(queue.name) != queue:
             self.link.forbid_waiting_for_itself()
             # Once, and not by every thread that comes first: RabbitMQ 4.0 may nack what is published meanwhile.
             with self._declaring:
