@@ -10,18 +10,16 @@ import itertools
 import math
 import queue as queues
 import socket
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pika
-import pika.data
 from pika.adapters.select_connection import IOLoop, SelectConnection
 from pika.adapters.utils.io_services_utils import _AsyncPlaintextTransport
 from pika.channel import Channel
-from pika.exceptions import AMQPError, ChannelClosedByBroker, InvalidFrameError, StreamLostError
+from pika.exceptions import ChannelClosedByBroker, InvalidFrameError, StreamLostError
 from pika.frame import Method, decode_frame
 from pika.spec import Basic, BasicProperties
 
@@ -150,11 +148,6 @@ class Link:
         self.blocked: str | None = None  # why the broker reads nothing that is published, such as "low on memory"
         self.frame_max = 0  # how many bytes a frame may have; none until it is open
 
-    @property
-    def in_io_thread(self) -> bool:
-        """Whether the caller is the I/O thread, which must never wait for itself."""
-        return threading.current_thread() is self._thread
-
     def open(self) -> None:
         """Connect. Raises ConnectionFailed (AccessRefused, if the broker did not like the credentials)."""
         self._thread.start()
@@ -168,12 +161,12 @@ class Link:
     def close(self) -> None:
         """Close politely, else by force; wait until the I/O thread is gone."""
         self.give_up(Closed("the connection was closed"))
-        if not self.in_io_thread and self._thread.ident is not None:
+        if self._thread.ident is not None:
             self._thread.join(CLOSE_TIMEOUT * 2)
 
     def forbid_waiting_for_itself(self) -> None:
         """Raise RuntimeError in the I/O thread."""
-        if self.in_io_thread:
+        if threading.current_thread() is self._thread:
             raise RuntimeError("this waits for the broker and cannot be called from a future's callback")
 
     def call_soon(self, callback: Callable[[], None]) -> None:
@@ -198,12 +191,7 @@ class Link:
     def declare(self, queue: Queue, timeout: float = ANSWER_TIMEOUT) -> None:
         """Declare the queue and where its dead letters go. Raises TopologyMismatch, ChannelClosed."""
         for each in queue.with_dead_letters():
-            arguments: dict[str, Any] = each.arguments()
-            try:  # here: in the I/O thread, the same exception would end the connection
-                pika.data.encode_table([], arguments)
-            except (AMQPError, struct.error) as error:
-                raise ValueError(f"no AMQP arguments for queue {each.name!r}: {error!r}") from error
-            if refusal := self.ask(functools.partial(self._declare, each.name, arguments), timeout):
+            if refusal := self.ask(functools.partial(self._declare, each), timeout):
                 raise refusal
 
     def publisher(self, session: "Session") -> None:
@@ -309,7 +297,7 @@ class Link:
         self.usable = True
         self._opened.put(None)
 
-    def _declare(self, name: str, arguments: dict[str, Any], answer: Answer[ChannelClosed | None]) -> None:
+    def _declare(self, queue: Queue, answer: Answer[ChannelClosed | None]) -> None:
         # On a channel of its own, because a refusal closes it.
         def opened(channel: Channel) -> None:
             def declared(_: object) -> None:
@@ -317,7 +305,7 @@ class Link:
                 if channel.is_open:  # and not closed meanwhile, with the connection
                     channel.close()
 
-            channel.queue_declare(name, durable=True, arguments=arguments, callback=declared)
+            channel.queue_declare(queue.name, durable=True, arguments=queue.arguments(), callback=declared)
 
         self._open_channel(opened, answer, next(self._channels))
 

@@ -40,10 +40,9 @@ class Session:
     @property
     def state(self) -> str:
         """What there is to say of it in an error or a repr."""
-        if self.link.failure is not None:
-            return "disconnected"
-        connected = "connected" if self.link.blocked is None else f"blocked ({self.link.blocked})"
-        return f"{connected}, {len(self._window)} of {self._window.limit} unconfirmed"
+        connected = f"blocked ({self.link.blocked})" if self.link.blocked else "connected"
+        state = "disconnected" if self.link.failure else connected
+        return f"{state}, {len(self._window)} of {self._window.limit} unconfirmed"
 
     def declare(self, queue: Queue) -> None:
         """Declare the queue, the first time. Raises as ``Producer.declare``."""
@@ -59,11 +58,9 @@ class Session:
         """Send a message, at once or with others; wait for room in the window first. Raises NotSent, ValueError."""
         if (room := self.link.frame_max - _frames.HEADER_OVERHEAD) < len(publish.properties):
             raise ValueError(f"its properties have {len(publish.properties)} bytes, and there is room for {room}")
-        begun = False
         try:
             with self._lock:
                 self._await_room(publish)
-                begun = True
                 publish.started = time.monotonic()
                 publish.deadline = publish.started + self._timeout
                 first = self._window.reserve(publish)
@@ -71,8 +68,8 @@ class Session:
                 self._flush()
             elif first:  # one wake-up of the I/O thread for a burst of messages
                 self.link.call_soon(self._flush)
-        except BaseException as error:  # such as KeyboardInterrupt
-            if begun and not isinstance(error, errors.NotSent):
+        except BaseException:  # such as KeyboardInterrupt
+            if publish.started:
                 self.link.usable = False  # here, since the next call may be interrupted, too
                 self.link.give_up(errors.ConnectionLost("interrupted while a message was being sent"))
             raise
@@ -93,9 +90,9 @@ class Session:
 
     def close(self, timeout: float) -> None:
         """Wait so many seconds for what is not settled; disconnect."""
-        if not self.link.in_io_thread:
-            with self._lock:
-                self._changed.wait_for(lambda: self.link.failure or self._window.next_deadline() is None, timeout)
+        self.link.forbid_waiting_for_itself()
+        with self._lock:
+            self._changed.wait_for(lambda: self.link.failure or self._window.next_deadline() is None, timeout)
         self.link.close()
 
     def _flush(self) -> None:
