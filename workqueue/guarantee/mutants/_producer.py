@@ -119,11 +119,13 @@ def _send_twice(made: Made) -> None:
 
 def _retry_under_a_new_id(made: Made) -> None:
     def around(original: Method) -> Method:
-        def publish(producer: Producer, queue: Queue | str, body: bytes, *_: Any, **how: bool) -> Any:
+        def publish(
+            producer: Producer, queue: Queue | str, body: bytes, _: str, __: bytes, *more: Any, **how: bool
+        ) -> Any:
             made()
             message_id = uuid.uuid4().hex
             properties = _frames.plain_properties(message_id, persistent=True)
-            return original(producer, queue, body, message_id, properties, **how)
+            return original(producer, queue, body, message_id, properties, *more, **how)
 
         return publish
 
