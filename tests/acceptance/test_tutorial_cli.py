@@ -223,8 +223,8 @@ def test_wrong_credentials_fail_at_once_and_show_no_password(run, url, queue, co
 @pytest.mark.parametrize(
     ("bad_url", "message"),
     [
-        ("amqp://me:hunter2/@127.0.0.1/%2F", "not a broker URL: "),
-        ("http://me:hunter2@127.0.0.1/", "not a broker URL: it does not start with amqp:// or amqps://"),
+        ("amqp://me:hunter2/@127.0.0.1/%2F", "the broker URL is not like amqp://user:password@host:5672/%2F, "),
+        ("http://me:hunter2@127.0.0.1/", "the broker URL is not like amqp://user:password@host:5672/%2F, "),
         ("amqp://me:hunter2@127.0.0.1/?heart=1", "the part of the URL after ? cannot be used: "),
     ],
     ids=["malformed", "scheme", "query"],

@@ -10,9 +10,9 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, Processor
 
-from workqueue.errors import WorkqueueError
 from workqueue.events import Blocked, Disconnected, Dropped, Event, PublishFailed, TaskEnded
 from workqueue.message import Message
+from workqueue.observe.hints import hint_for
 
 
 def _in_order(_: object, __: str, fields: EventDict) -> EventDict:
@@ -90,8 +90,8 @@ def _fields(event: Event) -> dict[str, Any]:
                 fields["failures"] = value.failures
         elif isinstance(value, Exception):
             fields |= {field.name: type(value).__name__, f"{field.name}_says": str(value)}
-            if isinstance(value, WorkqueueError) and value.hint is not None:
-                fields["hint"] = value.hint
+            if hint := hint_for(value):
+                fields["hint"] = hint
         elif field.name == "outcome":
             fields["outcome"] = value.replace(" ", "_")  # as in the metrics
         else:
