@@ -30,6 +30,4 @@ def _root_cause(error: BaseException) -> str:
     inner = getattr(error, "exception", None) or (getattr(error, "exceptions", None) or error.args or [None])[-1]
     if isinstance(inner, BaseException):
         return _root_cause(inner)
-    if text := getattr(error, "reply_text", None):
-        return f"the broker closed it: {getattr(error, 'reply_code', '')} {text}"
-    return str(error) or type(error).__name__
+    return " ".join(map(str, error.args)) or type(error).__name__

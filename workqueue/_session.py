@@ -8,7 +8,7 @@ from collections.abc import Callable
 from workqueue import _frames, errors
 from workqueue._confirms import ConfirmWindow, Publish, Settled
 from workqueue._io import PUBLISH_CHANNEL, Link
-from workqueue.events import Blocked, Connected, Disconnected, Published, PublishFailed, Teller
+from workqueue.events import Blocked, Connected, Disconnected, PublishEnded, Teller
 from workqueue.queue import Queue
 
 
@@ -179,10 +179,9 @@ class Session:
         for publish, error in settled:
             if error is None:
                 publish.future.set_result(None)
-                if self._tell:
-                    self._tell(Published(publish.queue, publish.message_id, time.monotonic() - publish.started))
             else:
                 if isinstance(error, errors.Unroutable):  # it was deleted: declare it again before the next message
                     self._declared = {queue for queue in self._declared if queue.name != publish.queue}
                 publish.future.set_exception(error)
-                self._tell(PublishFailed(publish.queue, publish.message_id, error))
+            if self._tell:
+                self._tell(PublishEnded(publish.queue, publish.message_id, time.monotonic() - publish.started, error))

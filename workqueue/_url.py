@@ -8,13 +8,10 @@ from workqueue.errors import InvalidURL
 
 # An unescaped / ? # or @ in a password moves the rest of it out of its place, so none is taken where it has no meaning.
 _URL = re.compile(
-    r"""
-    (?P<scheme> amqps? ://)
-    (?: (?P<user> [^:/?#@]*) : [^/?#@]* @)?
-    (?P<address> (?: \[ [^]/?#@]+ \] | [^][:/?#@]+ ) (?: :[0-9]+ )? (?: / (?P<vhost> [^/?#@]*) )? )
-    (?: \? [^#@]* )?
-    """,
-    re.VERBOSE | re.IGNORECASE,
+    r"(?P<scheme>(?i:amqps?)://)"
+    r"((?P<user>[^:/?#@]*):[^/?#@]*@)?"
+    r"(?P<address>(\[[^]/?#@]+]|[^][:/?#@]+)(:[0-9]+)?(/(?P<vhost>[^/?#@]*))?)"
+    r"(\?[^#@]*)?"
 )
 
 
@@ -33,4 +30,4 @@ def check_url(url: str) -> None:
         found = _URL.fullmatch(url)
         if found and urlsplit(url).port != 0 and len(unquote(found["vhost"] or "").encode()) < 256:
             return
-    raise InvalidURL("the broker URL is not like amqp://user:password@host:5672/%2F, with special characters percent-encoded")
+    raise InvalidURL("not a broker URL like amqp://user:password@host:5672/%2F, special characters percent-encoded")

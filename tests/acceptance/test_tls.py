@@ -108,4 +108,6 @@ def test_an_untrusted_certificate_is_refused_with_the_reason(secure_url, tmp_pat
 def test_a_port_that_does_not_speak_tls_is_told_as_such(run, workqueue_broker, command):
     program = run(*command, url=workqueue_broker.url.replace("amqp://", "amqps://"))
 
-    program.expect_error("what listens there seems not to speak TLS; use amqp://, or the port for amqps://")
+    program.expect_error(
+        "Hint: Is a broker running and listening there, and does it speak TLS where the URL says amqps://"
+    )

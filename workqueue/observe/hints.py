@@ -5,8 +5,8 @@ from workqueue import errors
 HINTS: dict[type[errors.WorkqueueError], str] = {
     errors.InvalidURL: "A broker URL looks like amqp://user:password@host:5672/%2F (or amqps:// for TLS). "
     "Percent-encode special characters in user, password and virtual host: %2F for /, %40 for @.",
-    errors.ConnectionFailed: "Is a broker running and listening there? "
-    "Check host, port (for amqps:// as a rule 5671, for amqp:// 5672) and, for amqps://, the certificate.",
+    errors.ConnectionFailed: "Is a broker running and listening there? Check host, port (as a rule 5672 for amqp://, "
+    "and 5671 for amqps://, which is TLS) and, for amqps://, the certificate.",
     errors.AccessRefused: "Check user name, password and virtual host in the URL, and the user's permissions.",
     errors.ConnectionLost: "A worker's tasks that were not acknowledged go to another worker; "
     "what was published may be there or not.",

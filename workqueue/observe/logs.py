@@ -10,7 +10,8 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, Processor
 
-from workqueue.events import Blocked, Disconnected, Dropped, Event, PublishFailed, TaskEnded
+from workqueue.errors import WorkqueueError
+from workqueue.events import Blocked, Disconnected, Event, PublishEnded, TaskEnded, Unstarted
 from workqueue.message import Message
 from workqueue.observe.hints import hint_for
 
@@ -70,11 +71,13 @@ class JSONLogs:
 
 def _level(event: Event) -> int:
     match event:
-        case PublishFailed() | TaskEnded(outcome="given up"):
+        case PublishEnded(error=WorkqueueError()) | TaskEnded(outcome="given up"):
             return logging.ERROR
-        case Disconnected() | Dropped() | TaskEnded(outcome="failed" | "rejected") | TaskEnded(settled=False):
+        case Disconnected() | TaskEnded(outcome="failed" | "rejected") | TaskEnded(settled=False):
             return logging.WARNING
-        case Blocked(reason) if reason is not None:
+        case Blocked(None) | Unstarted(dropped=0):
+            return logging.INFO
+        case Blocked() | Unstarted():
             return logging.WARNING
         case _:
             return logging.INFO
