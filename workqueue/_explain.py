@@ -30,4 +30,4 @@ def _root_cause(error: BaseException) -> str:
     inner = getattr(error, "exception", None) or (getattr(error, "exceptions", None) or error.args or [None])[-1]
     if isinstance(inner, BaseException):
         return _root_cause(inner)
-    return " ".join(map(str, error.args)) or type(error).__name__
+    return getattr(error, "strerror", None) or " ".join(map(str, error.args)) or type(error).__name__

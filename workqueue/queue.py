@@ -48,7 +48,7 @@ class Queue:
         if self.type not in ("quorum", "classic"):
             raise ValueError(f"a queue's type is 'quorum' or 'classic', not {self.type!r}")
         if self.delivery_limit is not None and (self.type != "quorum" or self.delivery_limit < -1):
-            raise ValueError(f"only quorum queues have a delivery limit, of -1 or more, not {self.delivery_limit}")
+            raise ValueError("only quorum queues have a delivery limit, of -1 or more")
         if isinstance(self.dead_letter, str):
             check_name(self.dead_letter)
         self.arguments()  # what it raises is told where it was given

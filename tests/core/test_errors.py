@@ -66,7 +66,7 @@ class PhaseError(Exception):
         (
             Exception(WorkflowError(PhaseError(OSError(1, "a")), PhaseError(OSError(111, "refused")))),
             ConnectionFailed,
-            "111 refused",
+            ": refused",
         ),
         (Exception("Transport indicated EOF"), ConnectionFailed, "Transport indicated EOF"),
         (TimeoutError(), ConnectionFailed, "TimeoutError"),
