@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from workqueue.worker import Worker as Worker
 else:
     # Lazy: every project's test run imports this package for its pytest plugin, and few of them need pika.
-    __all__ = ["Message", "Producer", "Queue", "Worker", *(name for name in vars(errors) if name[0] != "_")]
+    __all__ = ["Message", "Producer", "Queue", "Worker", *(name for name in vars(errors) if not name.startswith("_"))]
 
     def __getattr__(name: str) -> object:
         if name not in __all__:

@@ -10,7 +10,7 @@ from workqueue.errors import InvalidURL
 _URL = re.compile(
     r"(?P<scheme>(?i:amqps?)://)"
     r"((?P<user>[^:/?#@]*):[^/?#@]*@)?"
-    r"(?P<address>(\[[^]/?#@]+]|[^][:/?#@]+)(:[0-9]+)?(/(?P<vhost>[^/?#@]*))?)"
+    r"(?P<address>(\[[^]/?#@]+]|[^][:/?#@]+)(:[0-9]+)?(/[^/?#@]*)?)"
     r"(\?[^#@]*)?"
 )
 
@@ -25,9 +25,8 @@ def safe_url(url: str) -> str:
 
 def check_url(url: str) -> None:
     """Raise InvalidURL, without repeating a secret, if this is no broker URL."""
-    # Outside of what urllib raises, so that no traceback shows what it said: it may quote from the password.
+    # What urllib says may quote from the password, so no traceback may show it, nor any variable but the URL itself.
     with contextlib.suppress(ValueError):
-        found = _URL.fullmatch(url)
-        if found and urlsplit(url).port != 0 and len(unquote(found["vhost"] or "").encode()) < 256:
+        if _URL.fullmatch(url) and urlsplit(url).port != 0 and len(unquote(urlsplit(url).path[1:]).encode()) < 256:
             return
     raise InvalidURL("not a broker URL like amqp://user:password@host:5672/%2F, special characters percent-encoded")
