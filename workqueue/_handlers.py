@@ -13,7 +13,7 @@ from workqueue._consumer import Consumer
 from workqueue._failures import Failures
 from workqueue._io import read_properties
 from workqueue.errors import Reject, ShutdownTimeout, WorkqueueError
-from workqueue.events import Dropped, HandedBack, Outcome, TaskEnded, TaskStarted, Teller
+from workqueue.events import Outcome, TaskEnded, TaskStarted, Teller, Unstarted
 from workqueue.message import Message
 
 logger = logging.getLogger("workqueue")
@@ -97,10 +97,8 @@ class Handlers:
 
     def _hand_back(self, unstarted: list[_Delivery]) -> None:
         handed_back = sum(delivery.consumer.hand_back(delivery.tag) for delivery in unstarted)
-        if handed_back:
-            self._tell(HandedBack(self._queue, handed_back))
-        if dropped := len(unstarted) - handed_back:
-            self._tell(Dropped(self._queue, dropped))
+        if unstarted:
+            self._tell(Unstarted(self._queue, handed_back, len(unstarted) - handed_back))
 
     # In the threads:
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from workqueue import _frames, errors
 from workqueue._confirms import ConfirmWindow, Publish, Settled
 from workqueue._io import PUBLISH_CHANNEL, Link
-from workqueue.events import Blocked, Connected, Disconnected, Published, PublishFailed, Teller
+from workqueue.events import Blocked, Connected, Disconnected, PublishEnded, Teller
 from workqueue.queue import Queue
 
 
@@ -165,7 +165,5 @@ class Session:
             if isinstance(error, errors.Unroutable):  # it was deleted: declare it again before the next message
                 self._declared.pop(publish.queue, None)
             publish.settled(error)
-            if error is not None:
-                self._tell(PublishFailed(publish.queue, publish.message_id, error))
-            elif self._tell:
-                self._tell(Published(publish.queue, publish.message_id, time.monotonic() - publish.started))
+            if self._tell:
+                self._tell(PublishEnded(publish.queue, publish.message_id, time.monotonic() - publish.started, error))

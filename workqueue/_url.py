@@ -1,46 +1,32 @@
 """What a broker URL may look like, and how to show one without its password."""
 
+import contextlib
+import re
 from urllib.parse import unquote, urlsplit
 
 from workqueue.errors import InvalidURL
 
+# An unescaped / ? # or @ in a password moves the rest of it out of its place, so none is taken where it has no meaning.
+_URL = re.compile(
+    r"(?P<scheme>(?i:amqps?)://)"
+    r"((?P<user>[^:/?#@]*):[^/?#@]*@)?"
+    r"(?P<address>(\[[^]/?#@]+]|[^][:/?#@]+)(:[0-9]+)?(/[^/?#@]*)?)"
+    r"(\?[^#@]*)?"
+)
+
 
 def safe_url(url: str) -> str:
     """The URL as it may be shown: no password, no query (which may carry TLS secrets)."""
-    if _problem(url):
-        # An unescaped / ? or # in a password moves the rest of it out of its place: nothing is safe to show.
+    if (found := _URL.fullmatch(url)) is None:
         return "<unreadable URL>"
-    parts = urlsplit(url)
-    host = f"[{parts.hostname}]" if ":" in str(parts.hostname) else parts.hostname
-    user = "" if parts.username is None else parts.username + (":***" if parts.password else "") + "@"
-    return f"{parts.scheme}://{user}{host}{'' if parts.port is None else f':{parts.port}'}{parts.path}"
+    user = "" if found["user"] is None else f"{found['user']}:***@"
+    return found["scheme"] + user + found["address"]
 
 
 def check_url(url: str) -> None:
     """Raise InvalidURL, without repeating a secret, if this is no broker URL."""
-    # Outside any except clause, so that no traceback shows what urllib said: it may quote from the password.
-    if problem := _problem(url):
-        raise InvalidURL(f"not a broker URL: {problem}")
-
-
-def _problem(url: str) -> str | None:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return "the port is no number up to 65535, or user, password or host has an unescaped character"
-    if parts.scheme not in ("amqp", "amqps"):
-        return "it does not start with amqp:// or amqps://"
-    if not parts.hostname:
-        return "it names no host"
-    if port == 0:
-        return "the port is 0"
-    if parts.username is not None and parts.password is None:
-        return "it has a user name and no password"
-    if "@" in parts.path + parts.query + parts.fragment or parts.fragment:
-        return "user, password or virtual host has an unescaped character"
-    if "/" in parts.path[1:]:
-        return "the virtual host has an unescaped /"
-    if len(unquote(parts.path[1:]).encode()) > 255:
-        return "the virtual host is longer than 255 bytes"
-    return None
+    # What urllib says may quote from the password, so no traceback may show it, nor any variable but the URL itself.
+    with contextlib.suppress(ValueError):
+        if _URL.fullmatch(url) and urlsplit(url).port != 0 and len(unquote(urlsplit(url).path[1:]).encode()) < 256:
+            return
+    raise InvalidURL("not a broker URL like amqp://user:password@host:5672/%2F, special characters percent-encoded")

@@ -49,21 +49,16 @@ class Blocked:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Published:
-    """The broker has a message in a queue and has confirmed that, ``seconds`` after it was given to the producer."""
+class PublishEnded:
+    """The broker has a message in a queue and has confirmed that, ``seconds`` after it was given to the producer.
+
+    Or it was not published by then, or not provably: ``error`` says which.
+    """
 
     queue: str
     message_id: str
     seconds: float
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class PublishFailed:
-    """A message was not published, or not provably: ``error`` says which."""
-
-    queue: str
-    message_id: str
-    error: WorkqueueError
+    error: WorkqueueError | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -97,19 +92,16 @@ class TaskEnded:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Dropped:
-    """So many tasks that were not started came by a connection that is lost; the broker delivers them again."""
+class Unstarted:
+    """A worker will not start tasks that it was given.
+
+    It has ``handed_back`` so many of them, since it stops; so many are ``dropped``, since they came by a connection
+    that is lost, and the broker delivers them again.
+    """
 
     queue: str
-    count: int
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class HandedBack:
-    """A worker that stops has handed so many tasks back that were not started."""
-
-    queue: str
-    count: int
+    handed_back: int
+    dropped: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -120,10 +112,7 @@ class Draining:
     in_hand: int
 
 
-ConnectionEvent = Connected | Disconnected | Blocked | Subscribed
-PublishEvent = Published | PublishFailed
-TaskEvent = TaskStarted | TaskEnded | Dropped | HandedBack | Draining
-Event = ConnectionEvent | PublishEvent | TaskEvent
+Event = Connected | Disconnected | Blocked | Subscribed | PublishEnded | TaskStarted | TaskEnded | Unstarted | Draining
 """Everything that an observer hears of."""
 
 
@@ -132,7 +121,6 @@ class Observer(Protocol):
 
     def __call__(self, event: Event, /) -> None:
         """Take note of it."""
-        ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

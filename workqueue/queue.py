@@ -9,8 +9,6 @@ QueueType = Literal["quorum", "classic"]
 
 def check_name(name: str) -> None:
     """Raise ValueError if no queue can have this name. In the I/O thread, it would end the connection."""
-    if not isinstance(name, str):
-        raise TypeError(f"a queue is a Queue or its name, not {name!r}")
     if not 1 <= len(name.encode()) <= 255:
         raise ValueError(f"a queue's name has 1 to 255 bytes, {name!r} has {len(name.encode())}")
 
@@ -31,7 +29,8 @@ class Queue:
       broker's default; "reject-publish" refuses the new one, which the producer sees as Nacked.
     * ``extra``: any further arguments, as the broker's documentation names them.
 
-    Raises ValueError for what no broker would accept.
+    Raises ValueError for a name, a type or a delivery limit that cannot be, TypeError for an argument that is given
+    twice. Other values that the broker will not have, it refuses when the queue is declared: ChannelClosed (406).
     """
 
     name: str
@@ -48,17 +47,11 @@ class Queue:
         check_name(self.name)
         if self.type not in ("quorum", "classic"):
             raise ValueError(f"a queue's type is 'quorum' or 'classic', not {self.type!r}")
-        if self.delivery_limit is not None and self.type != "quorum":
-            raise ValueError("only quorum queues have a delivery limit")
-        for name, least in (("delivery_limit", -1), ("message_ttl", 0), ("max_length", 0)):
-            if (value := getattr(self, name)) is not None and value < least:
-                raise ValueError(f"{name} is {least} or more, not {value}")
+        if self.delivery_limit is not None and (self.type != "quorum" or self.delivery_limit < -1):
+            raise ValueError("only quorum queues have a delivery limit, of -1 or more")
         if isinstance(self.dead_letter, str):
             check_name(self.dead_letter)
-        if self.overflow not in (None, "drop-head", "reject-publish"):
-            raise ValueError(f"overflow is 'drop-head' or 'reject-publish', not {self.overflow!r}")
-        if clash := self.extra.keys() & self._own_arguments().keys():
-            raise ValueError(f"given twice: {', '.join(sorted(clash))}")
+        self.arguments()  # what it raises is told where it was given
 
     def arguments(self) -> dict[str, object]:
         """The arguments of queue.declare.
@@ -66,15 +59,6 @@ class Queue:
         The type is always spelt out. To the broker, "classic" equals a declaration without a type, as in the
         tutorial's programs; and it holds where an operator has made quorum the default.
         """
-        return self._own_arguments() | dict(self.extra)
-
-    def with_dead_letters(self) -> Iterator["Queue"]:
-        """What to declare for this queue, in order: where dead letters go first, so that none is lost."""
-        if isinstance(self.dead_letter, Queue):
-            yield from self.dead_letter.with_dead_letters()
-        yield self
-
-    def _own_arguments(self) -> dict[str, object]:
         target = self.dead_letter.name if isinstance(self.dead_letter, Queue) else self.dead_letter
         arguments = {
             "x-queue-type": self.type,
@@ -85,4 +69,11 @@ class Queue:
             "x-max-length": self.max_length,
             "x-overflow": self.overflow,
         }
-        return {name: value for name, value in arguments.items() if value is not None}
+        given = {name: value for name, value in arguments.items() if value is not None}
+        return dict(**given, **self.extra)  # raises TypeError, if one is in both
+
+    def with_dead_letters(self) -> Iterator["Queue"]:
+        """What to declare for this queue, in order: where dead letters go first, so that none is lost."""
+        if isinstance(self.dead_letter, Queue):
+            yield from self.dead_letter.with_dead_letters()
+        yield self

@@ -206,7 +206,7 @@ class Worker:
             raise error
         self._handlers.hand_back()
         if subscribed_at is not None and time.monotonic() - subscribed_at > STEADY:
-            self._backoff.reset()
+            self._backoff.attempts = 0
         delay = self._backoff.next()
         logger.warning("%s; trying again in %.1f s", error, delay)
         self._tell(Disconnected(error, "worker", delay))

@@ -108,4 +108,5 @@ def test_an_untrusted_certificate_is_refused_with_the_reason(secure_url, tmp_pat
 def test_a_port_that_does_not_speak_tls_is_told_as_such(run, workqueue_broker, command):
     program = run(*command, url=workqueue_broker.url.replace("amqp://", "amqps://"))
 
-    program.expect_error("what listens there seems not to speak TLS; use amqp://, or the port for amqps://")
+    program.expect_error(": [SSL: ")
+    program.expect_error("as a rule 5672 for amqp://, and 5671 for amqps://, which is TLS")

@@ -152,7 +152,7 @@ def test_a_handler_that_is_none_is_told_once_with_code_3(run, folder, handler, p
         (["--concurrency", "4", "--prefetch", "2"], "prefetch is a number from 4"),
         (
             ["--queue-type", "classic", "--delivery-limit", "3"],
-            "Error: These options do not go together: only quorum queues have a delivery limit.",
+            "Error: These options do not go together: only quorum queues have a delivery limit, of -1 or more.",
         ),
         (["--queue", "x" * 256], "Error: --queue: a queue's name has 1 to 255 bytes"),
         (["--dead-letter", "x" * 256], "Error: --dead-letter: a queue's name has 1 to 255 bytes"),

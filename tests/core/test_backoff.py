@@ -10,8 +10,8 @@ from workqueue._backoff import Backoff
 class Dice:
     """Writes down between which bounds it was thrown, and shows a share of the way between them."""
 
-    def __init__(self, share=1.0):
-        self.share = share
+    def __init__(self):
+        self.share = 1.0
         self.thrown = []
 
     def __call__(self, low, high):
@@ -19,39 +19,47 @@ class Dice:
         return low + self.share * (high - low)
 
 
-def test_the_bound_doubles_until_it_is_capped():
+@pytest.fixture
+def dice(monkeypatch):
     dice = Dice()
-    backoff = Backoff(first=1.0, cap=10.0, uniform=dice)
+    monkeypatch.setattr(random, "uniform", dice)
+    return dice
+
+
+def test_the_bound_doubles_until_it_is_capped(dice):
+    backoff = Backoff(first=1.0, cap=10.0)
 
     assert [backoff.next() for _ in range(6)] == [1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
     assert dice.thrown == [(0.0, bound) for bound in (1.0, 2.0, 4.0, 8.0, 10.0, 10.0)]
 
 
-def test_the_wait_is_what_the_dice_show():
-    backoff = Backoff(first=1.0, cap=10.0, uniform=Dice(0.25))
+def test_the_wait_is_what_the_dice_show(dice):
+    dice.share = 0.25
+    backoff = Backoff(first=1.0, cap=10.0)
 
     assert [backoff.next() for _ in range(5)] == [0.25, 0.5, 1.0, 2.0, 2.5]
 
 
+@pytest.mark.usefixtures("dice")
 def test_it_starts_with_a_fifth_of_a_second_and_ends_with_ten():
-    backoff = Backoff(uniform=Dice())
+    backoff = Backoff()
 
     assert [backoff.next() for _ in range(8)] == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
 
 
+@pytest.mark.usefixtures("dice")
 def test_what_was_waited_for_lets_it_begin_anew():
-    backoff = Backoff(first=1.0, cap=10.0, uniform=Dice())
+    backoff = Backoff(first=1.0, cap=10.0)
     for _ in range(4):
         backoff.next()
 
-    backoff.reset()
+    backoff.attempts = 0
 
-    assert backoff.attempts == 0
     assert [backoff.next() for _ in range(2)] == [1.0, 2.0]
 
 
 def test_it_counts_its_attempts():
-    backoff = Backoff(uniform=Dice())
+    backoff = Backoff()
     assert backoff.attempts == 0
 
     for attempt in range(1, 50):
@@ -59,9 +67,10 @@ def test_it_counts_its_attempts():
         assert backoff.attempts == attempt
 
 
+@pytest.mark.usefixtures("dice")
 @pytest.mark.parametrize(("first", "cap"), [(0.2, 30.0), (1e-9, 3600.0), (1e300, 1e308)])
 def test_an_outage_without_end_ends_in_no_overflow(first, cap):
-    backoff = Backoff(first=first, cap=cap, uniform=Dice())
+    backoff = Backoff(first=first, cap=cap)
 
     waits = [backoff.next() for _ in range(10_000)]
 
@@ -69,15 +78,16 @@ def test_an_outage_without_end_ends_in_no_overflow(first, cap):
     assert backoff.attempts == 10_000
 
 
+@pytest.mark.usefixtures("dice")
 def test_the_bound_still_grows_at_the_last_doubling():
-    backoff = Backoff(first=1.0, cap=1e300, uniform=Dice())
+    backoff = Backoff(first=1.0, cap=1e300)
 
     waits = [backoff.next() for _ in range(35)]
 
     assert waits == [2.0 ** min(attempt, 32) for attempt in range(35)]
 
 
-def test_without_dice_of_ones_own_the_waits_are_spread_over_all_that_is_allowed():
+def test_the_waits_are_spread_over_all_that_is_allowed():
     state = random.getstate()
     random.seed(1)
     try:

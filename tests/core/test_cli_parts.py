@@ -16,6 +16,7 @@ from workqueue.cli._processes import Supervisor, how_it_ended
 from workqueue.cli._sending import Sending, Shown, ranges
 from workqueue.cli._telling import Telling
 from workqueue.events import Blocked, Connected, Disconnected, Subscribed, TaskStarted
+from workqueue.observe.hints import hint_for
 
 WAITING = " [*] Waiting for messages. To exit press CTRL+C\n"
 LOST = ConnectionLost("the connection to amqp://rabbit was lost")
@@ -31,7 +32,8 @@ def test_numbers_are_written_as_people_write_them(numbers, text):
 
 
 def mismatch(queue, argument="x-queue-type"):
-    return TopologyMismatch("no", queue=queue, argument=argument, asked="quorum", actual="classic")
+    said = f"inequivalent arg '{argument}' for queue '{queue}' in vhost '/': received 'quorum' but current is 'classic'"
+    return TopologyMismatch(406, f"PRECONDITION_FAILED - {said}")
 
 
 def wanted(**options):
@@ -76,6 +78,25 @@ def test_a_queue_that_is_not_as_asked_for_is_told(options, use):
         with_queue(wanted(**options), use)
 
 
+# The texts are those of RabbitMQ 3.10 to 4.3.
+@pytest.mark.parametrize(
+    "said",
+    [
+        "received the value 'quorum' of type 'longstr' but current is none",
+        "received 'quorum' but current is 'classic'",
+    ],
+)
+@pytest.mark.parametrize("name", ["tasks", "it's", "a\nb", "'' for queue ''", "q' in vhost 'v': received 'x'"])
+def test_which_queue_is_of_another_type_is_read_from_whatever_the_broker_says(said, name):
+    def use(queue):
+        if queue.type == "quorum":
+            problem = f"inequivalent arg 'x-queue-type' for queue '{name}' in vhost '/': {said}"
+            raise TopologyMismatch(406, f"PRECONDITION_FAILED - {problem}")
+        return queue
+
+    assert with_queue(wanted(queue=name), use) == Queue(name, "classic")
+
+
 def test_a_queue_that_is_neither_is_told_and_not_asked_for_again():
     asked = []
 
@@ -108,11 +129,11 @@ def test_trouble_is_told_in_lines_with_each_hint_once(capsys):
     assert told.out == WAITING
     assert told.err.splitlines() == [
         "Warning: cannot connect to amqp://rabbit; trying again in 0.2 s.",
-        f"Hint: {failed.hint}",
+        f"Hint: {hint_for(failed)}",
         "Warning: cannot connect to amqp://rabbit; trying again in 2.0 s.",
         "Connected to amqp://rabbit.",
         "Warning: the connection to amqp://rabbit was lost; trying again in 0.1 s.",
-        f"Hint: {LOST.hint}",
+        f"Hint: {hint_for(LOST)}",
         "Connected to amqp://rabbit.",
     ]
 

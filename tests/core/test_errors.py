@@ -1,8 +1,6 @@
 """Errors say what happened, and never a password."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import workqueue
 from workqueue import AccessRefused, ChannelClosed, ConnectionFailed, ConnectionLost, TopologyMismatch
@@ -13,54 +11,22 @@ URL = "amqp://me:***@rabbit:5672/%2F"
 
 # The texts are those of RabbitMQ 3.10 to 4.3.
 @pytest.mark.parametrize(
-    ("said", "argument", "asked", "actual"),
+    "said",
     [
-        (
-            "arg 'durable' for queue 'q' in vhost '/': received 'true' but current is 'false'",
-            "durable",
-            "true",
-            "false",
-        ),
-        (
-            "arg 'x-queue-type' {Q} received the value 'quorum' of type 'longstr' but current is none",
-            "x-queue-type",
-            "quorum",
-            None,
-        ),
-        (
-            "arg 'x-queue-type' {Q} received 'quorum' but current is 'classic'",
-            "x-queue-type",
-            "quorum",
-            "classic",
-        ),
-        (
-            "arg 'x-message-ttl' {Q} received none but current is the value '1000' of type 'signedint'",
-            "x-message-ttl",
-            None,
-            "1000",
-        ),
-        ("arg 'x-max-length' {Q} received '2' but current is '1'", "x-max-length", "2", "1"),
+        "arg 'durable' {Q} received 'true' but current is 'false'",
+        "arg 'x-queue-type' {Q} received the value 'quorum' of type 'longstr' but current is none",
+        "arg 'x-queue-type' {Q} received 'quorum' but current is 'classic'",
+        "arg 'x-message-ttl' {Q} received none but current is the value '1000' of type 'signedint'",
+        "arg 'x-max-length' {Q} received '2' but current is '1'",
+        f"arg 'x-queue-type' for queue '{'q' * 186}...",  # of a long name, the broker does not tell more
     ],
 )
-def test_a_mismatch_tells_what_differs(said, argument, asked, actual):
-    error = explain_refusal(406, "PRECONDITION_FAILED - inequivalent " + said.format(Q="for queue 'q' in vhost '/':"))
+def test_a_mismatch_tells_what_differs_as_the_broker_does(said):
+    text = "PRECONDITION_FAILED - inequivalent " + said.format(Q="for queue 'q' in vhost '/':")
+    error = explain_refusal(406, text)
 
-    assert isinstance(error, TopologyMismatch)
-    assert (error.queue, error.argument, error.asked, error.actual) == ("q", argument, asked, actual)
-    assert f"queue 'q' exists with another {argument!r}" in str(error)
-
-
-def test_a_mismatch_reads_like_a_sentence():
-    error = TopologyMismatch("…", queue="q", argument="x-message-ttl", asked=None, actual="1000")
-
-    assert str(error) == "queue 'q' exists with another 'x-message-ttl': asked for not set, the broker has '1000'"
-
-
-@given(name=st.text(min_size=1, max_size=60))
-def test_a_mismatch_survives_any_name_of_a_queue(name):
-    text = f"inequivalent arg 'durable' for queue '{name}' in vhost '/': received 'true' but current is 'false'"
-
-    assert TopologyMismatch.parse(text).queue == name
+    assert type(error) is TopologyMismatch
+    assert (error.code, error.text, str(error)) == (406, text, f"the broker refused: 406 {text}")
 
 
 @pytest.mark.parametrize(
@@ -68,7 +34,7 @@ def test_a_mismatch_survives_any_name_of_a_queue(name):
     [
         (404, "NOT_FOUND - no queue 'q' in vhost '/'"),
         (406, "PRECONDITION_FAILED - invalid arg 'x-max-length' for queue 'q' in vhost '/': {value_negative,-3}"),
-        (403, "inequivalent arg 'durable' for queue 'q' in vhost '/': received 'true' but current is 'false'"),
+        (403, "ACCESS_REFUSED - configure access to queue 'inequivalent arg' in vhost '/' refused for user 'u'"),
     ],
 )
 def test_other_refusals_are_told_as_the_broker_told_them(code, text):
@@ -77,10 +43,6 @@ def test_other_refusals_are_told_as_the_broker_told_them(code, text):
     assert type(error) is ChannelClosed
     assert (error.code, error.text) == (code, text)
     assert text in str(error)
-
-
-class ClosedError(Exception):
-    reply_code, reply_text = 320, "CONNECTION_FORCED - shutdown"
 
 
 class WorkflowError(Exception):
@@ -98,13 +60,13 @@ class PhaseError(Exception):
 @pytest.mark.parametrize(
     ("reason", "kind", "text"),
     [
-        (Exception("(403) 'ACCESS_REFUSED - Login was refused'"), AccessRefused, "refused the user name or password"),
+        (Exception("(403) 'ACCESS_REFUSED - Login was refused'"), AccessRefused, "Login was refused"),
         (Exception("(530) 'NOT_ALLOWED - vhost x not found'"), AccessRefused, "vhost x not found"),
-        (Exception("(403) 'ACCESS_REFUSED - access to vhost'"), AccessRefused, "virtual host"),
+        (Exception("(403) 'ACCESS_REFUSED - access to vhost'"), AccessRefused, "access to vhost"),
         (
             Exception(WorkflowError(PhaseError(OSError(1, "a")), PhaseError(OSError(111, "refused")))),
             ConnectionFailed,
-            "] refused",
+            ": refused",
         ),
         (Exception("Transport indicated EOF"), ConnectionFailed, "Transport indicated EOF"),
         (TimeoutError(), ConnectionFailed, "TimeoutError"),
@@ -119,10 +81,10 @@ def test_a_connection_that_never_began_is_told_by_its_root_cause(reason, kind, t
 
 
 def test_a_connection_that_ended_tells_the_brokers_reason():
-    error = explain_closed(ClosedError(), URL, opened=True)
+    error = explain_closed(Exception(320, "CONNECTION_FORCED - shutdown"), URL, opened=True)
 
     assert type(error) is ConnectionLost
-    assert str(error).endswith("the broker closed it: 320 CONNECTION_FORCED - shutdown")
+    assert str(error).endswith("was lost: 320 CONNECTION_FORCED - shutdown")
 
 
 def test_every_public_name_is_there_and_documented():
@@ -130,6 +92,15 @@ def test_every_public_name_is_there_and_documented():
         assert getattr(workqueue, name).__doc__
     with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
         _ = workqueue.nonsense
+
+
+def test_all_that_is_public_is_imported_by_a_star_and_nothing_else():
+    names: dict[str, object] = {}
+    exec("from workqueue import *", names)
+
+    assert names.keys() - {"__builtins__"} == set(workqueue.__all__)
+    assert {"Message", "Producer", "Queue", "Worker", "Nacked", "Reject", "WorkqueueError"} < names.keys()
+    assert all(isinstance(names[name], type) for name in workqueue.__all__)
 
 
 def test_all_errors_of_the_core_have_one_root():

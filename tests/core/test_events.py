@@ -4,9 +4,9 @@ import logging
 
 import pytest
 
-from workqueue.events import Blocked, Dropped, Subscribed, Teller
+from workqueue.events import Blocked, Subscribed, Teller, Unstarted
 
-EVENTS = [Subscribed("q", 10), Blocked("low on memory", "worker"), Dropped("q", 1)]
+EVENTS = [Subscribed("q", 10), Blocked("low on memory", "worker"), Unstarted("q", 0, 1)]
 
 
 def test_every_event_is_told_as_it_is_and_in_order():
@@ -55,7 +55,7 @@ def test_an_observer_that_fails_is_logged_and_told_of_the_next_event(caplog):
 
     assert heard == EVENTS
     assert [record.getMessage() for record in caplog.records] == [
-        f"the observer failed on {kind}" for kind in ("Subscribed", "Blocked", "Dropped")
+        f"the observer failed on {kind}" for kind in ("Subscribed", "Blocked", "Unstarted")
     ]
     assert {record.name for record in caplog.records} == {"workqueue"}
     assert all(isinstance(record.exc_info[1], ZeroDivisionError) for record in caplog.records)

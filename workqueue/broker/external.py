@@ -130,5 +130,5 @@ def source(spec: str, *, progress: Progress = silent, restart_command: Sequence[
     try:
         check_url(spec)
     except InvalidURL as error:
-        raise SpecError(f"{safe_url(spec)}: {error}. Use amqp://USER:PASSWORD@HOST:PORT/VHOST.") from None
+        raise SpecError(f"{safe_url(spec)}: {error}.") from None
     return ExternalSource(spec, restart_command)

@@ -1,12 +1,14 @@
 """What the commands that talk to a broker share: options, and how an error of the core is told."""
 
 import dataclasses
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
 from workqueue.errors import ConnectionFailed, InvalidURL, TopologyMismatch, WorkqueueError
+from workqueue.observe.hints import hint_for
 from workqueue.queue import Queue, QueueType, check_name
 
 T = TypeVar("T")
@@ -14,6 +16,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 URL_VARIABLES = ["WORKQUEUE_URL", "AMQP_URL", "RABBITMQ_URL", "CLOUDAMQP_URL"]
 """Where a broker's URL is looked for, in this order: ours, then what others have agreed on."""
+
+_OF_ANOTHER_TYPE = re.compile(r"inequivalent arg 'x-queue-type' for queue '(.*)' in vhost '", re.DOTALL)
+"""In the broker's explanation of a TopologyMismatch, where that is about a queue's type: which queue."""
 
 
 def option(name: str, **settings: Any) -> Callable[[Command], Command]:
@@ -134,9 +139,10 @@ def with_queue(wanted: Wanted, use: Callable[[Queue], T]) -> T:
             free = {wanted.queue, wanted.dead_letter} if wanted.queue_type is None else set()
             if wanted.delivery_limit is not None:
                 free.discard(wanted.queue)  # only quorum queues have one
-            if mismatch.argument != "x-queue-type" or mismatch.queue not in free - types.keys():
+            of_another_type = _OF_ANOTHER_TYPE.search(mismatch.text)
+            if of_another_type is None or of_another_type[1] not in free - types.keys():
                 raise
-            types[mismatch.queue] = "classic"
+            types[of_another_type[1]] = "classic"
 
 
 def exit_code(error: WorkqueueError) -> int:
@@ -147,6 +153,6 @@ def exit_code(error: WorkqueueError) -> int:
 def report(error: WorkqueueError) -> int:
     """Say on standard error what happened, why, and what to do; return the exit code."""
     click.echo(f"Error: {error}", err=True)
-    if error.hint is not None:
-        click.echo(f"Hint: {error.hint}", err=True)
+    if hint := hint_for(error):
+        click.echo(f"Hint: {hint}", err=True)
     return exit_code(error)

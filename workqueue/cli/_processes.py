@@ -171,7 +171,7 @@ class Supervisor:
             self._stop()
             return
         if time.monotonic() - place.started >= _STABLE:
-            place.backoff.reset()
+            place.backoff.attempts = 0
         self._again(place, pid, how_it_ended(status))
 
     def _again(self, place: _Place, pid: int | None, how: str) -> None:

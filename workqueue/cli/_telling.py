@@ -6,6 +6,7 @@ import click
 
 from workqueue.cli._handler import say
 from workqueue.events import Blocked, Connected, Disconnected, Event, Subscribed, TaskStarted
+from workqueue.observe.hints import hint_for
 
 
 class Telling:
@@ -47,7 +48,7 @@ class Telling:
             return  # whoever runs the worker gets it as an exception
         self._trouble = True
         click.echo(f"Warning: {event.reason}; trying again in {event.retry_in:.1f} s.", err=True)
-        hint = event.reason.hint
+        hint = hint_for(event.reason)
         if hint is not None and hint not in self._hints:
             self._hints.add(hint)
             click.echo(f"Hint: {hint}", err=True)

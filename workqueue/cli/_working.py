@@ -16,6 +16,7 @@ from workqueue.cli._telling import Telling
 from workqueue.errors import WorkqueueError
 from workqueue.events import Health, Observer
 from workqueue.observe import Observers
+from workqueue.observe.hints import hint_for
 from workqueue.observe.probe import Probe
 from workqueue.queue import Queue
 from workqueue.worker import Worker
@@ -90,7 +91,7 @@ def work(settings: Settings) -> int:
         except WorkqueueError as error:
             if logs is None:
                 raise
-            logs.write(logging.ERROR, "ended", error=type(error).__name__, error_says=str(error), hint=error.hint)
+            logs.write(logging.ERROR, "ended", error=type(error).__name__, error_says=str(error), hint=hint_for(error))
             return exit_code(error)
     return 0
 

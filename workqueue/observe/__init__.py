@@ -1,7 +1,7 @@
 """Watching a producer or a worker: Prometheus metrics, structured logs, and a probe that an orchestrator can ask.
 
 Each is in a module of its own, so that only what is used needs its extra: ``metrics`` ``[metrics]``, ``logs``
-``[logs]``, ``probe`` none.
+``[logs]``, ``probe`` and ``hints``, which says what to do about an error, none.
 """
 
 from workqueue.events import Event, Observer

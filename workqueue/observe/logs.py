@@ -11,8 +11,9 @@ import structlog
 from structlog.typing import EventDict, Processor
 
 from workqueue.errors import WorkqueueError
-from workqueue.events import Blocked, Disconnected, Dropped, Event, PublishFailed, TaskEnded
+from workqueue.events import Blocked, Disconnected, Event, PublishEnded, TaskEnded, Unstarted
 from workqueue.message import Message
+from workqueue.observe.hints import hint_for
 
 
 def _in_order(_: object, __: str, fields: EventDict) -> EventDict:
@@ -70,11 +71,13 @@ class JSONLogs:
 
 def _level(event: Event) -> int:
     match event:
-        case PublishFailed() | TaskEnded(outcome="given up"):
+        case PublishEnded(error=WorkqueueError()) | TaskEnded(outcome="given up"):
             return logging.ERROR
-        case Disconnected() | Dropped() | TaskEnded(outcome="failed" | "rejected") | TaskEnded(settled=False):
+        case Disconnected() | TaskEnded(outcome="failed" | "rejected") | TaskEnded(settled=False):
             return logging.WARNING
-        case Blocked(reason) if reason is not None:
+        case Blocked(None) | Unstarted(dropped=0):
+            return logging.INFO
+        case Blocked() | Unstarted():
             return logging.WARNING
         case _:
             return logging.INFO
@@ -90,8 +93,8 @@ def _fields(event: Event) -> dict[str, Any]:
                 fields["failures"] = value.failures
         elif isinstance(value, Exception):
             fields |= {field.name: type(value).__name__, f"{field.name}_says": str(value)}
-            if isinstance(value, WorkqueueError) and value.hint is not None:
-                fields["hint"] = value.hint
+            if hint := hint_for(value):
+                fields["hint"] = hint
         elif field.name == "outcome":
             fields["outcome"] = value.replace(" ", "_")  # as in the metrics
         else:

@@ -9,15 +9,13 @@ from workqueue.events import (
     Blocked,
     Connected,
     Disconnected,
-    Dropped,
     Event,
-    HandedBack,
     Outcome,
-    Published,
-    PublishFailed,
+    PublishEnded,
     Subscribed,
     TaskEnded,
     TaskStarted,
+    Unstarted,
 )
 
 _TASK_SECONDS = (0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600)
@@ -74,9 +72,9 @@ class Metrics:
     def __call__(self, event: Event) -> None:
         """Count the event."""
         match event:
-            case TaskStarted() | TaskEnded() | Dropped() | HandedBack():
+            case TaskStarted() | TaskEnded() | Unstarted():
                 self._task(event)
-            case Published() | PublishFailed():
+            case PublishEnded():
                 self._message(event)
             case Connected() | Disconnected() | Blocked():
                 self._connection(event)
@@ -98,7 +96,7 @@ class Metrics:
             metric.labels(queue)
         self._handed_back.labels(queue)
 
-    def _task(self, event: TaskStarted | TaskEnded | Dropped | HandedBack) -> None:
+    def _task(self, event: TaskStarted | TaskEnded | Unstarted) -> None:
         match event:
             case TaskStarted(message):
                 self._in_hand.labels(message.queue).inc()
@@ -110,13 +108,12 @@ class Metrics:
                 self._task_seconds.labels(message.queue).observe(event.seconds)
                 if not event.settled:
                     self._unsettled.labels(message.queue).inc()
-            case Dropped(queue, count):
-                self._dropped.labels(queue).inc(count)
-            case HandedBack(queue, count):
-                self._handed_back.labels(queue).inc(count)
+            case Unstarted(queue, handed_back, dropped):
+                self._handed_back.labels(queue).inc(handed_back)
+                self._dropped.labels(queue).inc(dropped)
 
-    def _message(self, event: Published | PublishFailed) -> None:
-        if isinstance(event, Published):
+    def _message(self, event: PublishEnded) -> None:
+        if event.error is None:
             self._published.labels(event.queue).inc()
             self._publish_seconds.labels(event.queue).observe(event.seconds)
         else:

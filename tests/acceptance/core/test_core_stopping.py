@@ -7,7 +7,7 @@ import pytest
 from packaging.version import Version
 
 from workqueue import Closed, ShutdownTimeout, Worker
-from workqueue.events import Draining, HandedBack, Subscribed, TaskEnded
+from workqueue.events import Draining, Subscribed, TaskEnded, Unstarted
 from workqueue.guarantee.waiting import PATIENCE, claim
 
 
@@ -48,7 +48,7 @@ def test_stop_finishes_what_runs_and_hands_back_the_rest(url, queue, aside, prod
 
     # When it is stopped, I expect the nine to be there for others at once,
     worker.worker.stop()
-    claim("nine are handed back", lambda: sum(event.count for event in worker.told(HandedBack)) == 9)
+    claim("nine are handed back", lambda: sum(event.handed_back for event in worker.told(Unstarted)) == 9)
     claim("they are in the queue", lambda: aside.ready(queue) == 9)
     assert worker.worker.health.draining
     assert [event.in_hand for event in worker.told(Draining)] == [1]
