@@ -234,10 +234,7 @@ class Link:
         def start(answer: Answer[Consumer]) -> None:
             def opened(channel: Channel) -> None:
                 def cancel(answer: Answer[None]) -> None:
-                    # Not basic_cancel: after it, pika rejects what still arrives, and that would count as a failure.
-                    method = Basic.Cancel(consumer_tag=tag, nowait=False)
-                    answers = [(Basic.CancelOk, {"consumer_tag": tag})]
-                    channel._rpc(method, lambda _: answer(None), answers)  # type: ignore[attr-defined]
+                    channel.basic_cancel(tag, callback=lambda _: answer(None))
 
                 consumer = Consumer(self, channel.channel_number, cancel)
                 deliveries = _frames.Deliveries(functools.partial(on_delivery, consumer))
