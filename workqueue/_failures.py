@@ -20,8 +20,8 @@ class Failures:
     """Decides, and publishes the copies that a decision takes.
 
     A quorum queue counts the failures of a task if it is rejected. A classic queue does not, so the task goes to the
-    tail of its queue as a copy that says how often it failed. The last copy goes to the dead letters. A copy is
-    confirmed by the broker before its original is acknowledged: a task may be there twice, but not vanish.
+    tail of its queue as a copy that says how often it failed, and of what. The last copy goes to the dead letters. A
+    copy is confirmed by the broker before its original is acknowledged: a task may be there twice, but not vanish.
     """
 
     def __init__(self, url: str, queue: Queue | str, max_attempts: int | None, tell: Teller) -> None:

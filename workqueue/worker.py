@@ -40,9 +40,8 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 logger = logging.getLogger("workqueue.connection")
 """Apart from what is logged of tasks: who has an observer that tells of connections can do without."""
 
-
 Handler = Callable[[Message], object]
-Delivery = tuple[Consumer, int, bool, bytes, bytes]
+_Delivery = tuple[Consumer, int, bool, bytes, bytes]
 """The subscription that a task came by, its delivery tag, whether it is a redelivery, its properties and its body."""
 
 
@@ -98,7 +97,7 @@ class Worker:
         self._shutdown_timeout = shutdown_timeout
         self._tell = events.Teller(observer)
         self._failures = Failures(url, queue, max_attempts, self._tell)
-        self._inbox: queues.SimpleQueue[Delivery | None] = queues.SimpleQueue()  # None ends the threads
+        self._inbox: queues.SimpleQueue[_Delivery | None] = queues.SimpleQueue()  # None ends the threads
         names = (f"workqueue worker {number}" for number in range(1, concurrency + 1))
         self._threads = [threading.Thread(target=self._work, name=name, daemon=True) for name in names]
         self._in_hand: set[int] = set()  # the threads that have a task in hand
@@ -252,7 +251,7 @@ class Worker:
 
     # In the I/O thread:
 
-    def _deliver(self, *delivery: *Delivery) -> None:
+    def _deliver(self, *delivery: *_Delivery) -> None:
         self._inbox.put(delivery)
 
     # In the threads that call the handler:
@@ -285,7 +284,7 @@ class Worker:
         error = error or self._call_handler(message)
         seconds = time.monotonic() - started
         outcome: events.Outcome = "done"
-        over = error is None
+        over = error is None  # whether nobody needs it any more as it is in its queue
         if error is not None:
             outcome, over = self._failures.outcome(message, properties, error, lost=consumer.link.failure is not None)
         if self._stopping():
