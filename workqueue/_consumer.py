@@ -19,18 +19,12 @@ class Consumer:
     """
 
     def __init__(self, link: "Link", channel: int, cancel: "Callable[[Answer[None]], None]") -> None:
-        self._link = link
+        self.link = link
         self._channel = channel
-        self._cancel: Callable[[Answer[None]], None] | None = cancel  # None once that is done
+        self._cancel = cancel
         self._lock = threading.Lock()
         self._pending: list[tuple[int, bytes | None]] = []  # a delivery tag, and a frame unless it is acknowledged
         self._settlements = Settlements()
-        self._cancelling = threading.Lock()
-
-    @property
-    def lost(self) -> bool:
-        """Whether nothing can be settled any more."""
-        return self._link.failure is not None
 
     def ack(self, tag: int) -> bool:
         """The task is done."""
@@ -45,19 +39,16 @@ class Consumer:
         return self._settle(tag, _frames.hand_back(self._channel, tag))
 
     def cancel(self) -> None:
-        """End the subscription, once. What was on its way here is delivered before this returns."""
-        with self._cancelling:
-            if self._cancel is not None:
-                self._link.ask(self._cancel)
-                self._cancel = None
+        """End the subscription, if nobody has. What was on its way here is delivered before this returns."""
+        self.link.ask(self._cancel)
 
     def _settle(self, tag: int, frame: bytes | None) -> bool:
         with self._lock:
             self._pending.append((tag, frame))
             first = len(self._pending) == 1
         if first:  # one wake-up of the I/O thread for a burst of them
-            self._link.call_soon(self._flush)
-        return not self.lost
+            self.link.call_soon(self._flush)
+        return self.link.failure is None
 
     # In the I/O thread:
 
@@ -71,4 +62,4 @@ class Consumer:
                 self._settlements.settled(tag)
         acks = self._settlements.ack(tag for tag, frame in pending if frame is None)
         frames += [_frames.ack(self._channel, tag, multiple=multiple) for tag, multiple in acks]
-        self._link.write(frames)
+        self.link.write(frames)

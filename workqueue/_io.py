@@ -234,7 +234,10 @@ class Link:
         def start(answer: Answer[Consumer]) -> None:
             def opened(channel: Channel) -> None:
                 def cancel(answer: Answer[None]) -> None:
-                    channel.basic_cancel(tag, callback=lambda _: answer(None))
+                    # Not basic_cancel, which answers only once. The broker answers whoever asks again, too.
+                    method = Basic.Cancel(consumer_tag=tag, nowait=False)
+                    answers = [(Basic.CancelOk, {"consumer_tag": tag})]
+                    channel._rpc(method, lambda _: answer(None), answers)  # type: ignore[attr-defined]
 
                 consumer = Consumer(self, channel.channel_number, cancel)
                 deliveries = _frames.Deliveries(functools.partial(on_delivery, consumer))

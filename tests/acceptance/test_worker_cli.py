@@ -149,7 +149,7 @@ def test_a_handler_that_is_none_is_told_once_with_code_3(run, folder, handler, p
     ("options", "problem"),
     [
         (["--max-attempts", "3"], "--max-attempts needs --dead-letter"),
-        (["--concurrency", "4", "--prefetch", "2"], "prefetch is a number from 4"),
+        (["--concurrency", "4", "--prefetch", "2"], "and prefetch (2) from there to 65535"),
         (
             ["--queue-type", "classic", "--delivery-limit", "3"],
             "Error: These options do not go together: only quorum queues have a delivery limit, of -1 or more.",

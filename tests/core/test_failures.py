@@ -26,7 +26,7 @@ def test_a_task_that_cannot_be_copied_is_for_the_broker_to_dead_letter(propertie
     )
 
     with caplog.at_level(logging.ERROR, "workqueue"):
-        assert failures.copy(Message(b"task", "q", "m1"), properties, error) == "rejected"
+        assert failures.outcome(Message(b"task", "q", "m1"), properties, error, lost=False) == ("rejected", False)
 
     assert "task m1 of queue 'q' cannot be copied and is rejected" in caplog.text
 
@@ -42,19 +42,18 @@ def test_a_task_whose_copy_the_broker_will_never_have_is_for_it_to_dead_letter(a
 
     monkeypatch.setattr(failures.producer, "_deliver", refuse)
 
-    assert (
-        failures.copy(Message(b"task", "q", "m1"), plain_properties("m1", persistent=True), ValueError()) == "rejected"
-    )
+    properties = plain_properties("m1", persistent=True)
+    assert failures.outcome(Message(b"task", "q", "m1"), properties, ValueError(), lost=False) == ("rejected", False)
 
 
 def test_a_task_that_cannot_be_copied_now_goes_back(caplog):
     failures = Failures(
         "amqp://localhost", Queue("q", "classic", dead_letter="dead"), max_attempts=1, tell=Teller(None)
     )
-    failures.close()
+    failures.producer.close()
 
     with caplog.at_level(logging.ERROR, "workqueue"):
         properties = plain_properties("m1", persistent=True)
-        assert failures.copy(Message(b"task", "q", "m1"), properties, ValueError()) is None
+        assert failures.outcome(Message(b"task", "q", "m1"), properties, ValueError(), lost=False) == ("failed", False)
 
     assert "task m1 of queue 'q' goes back uncounted" in caplog.text

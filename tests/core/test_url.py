@@ -105,17 +105,20 @@ def test_a_producer_refuses_what_makes_no_sense(arguments, problem):
     [
         ({"queue": ""}, "1 to 255 bytes"),
         ({"queue": "é" * 128}, "has 256"),
-        ({"prefetch": 0}, r"from 1 \(concurrency\) to 65535, not 0"),
-        ({"prefetch": 65536}, r"from 1 \(concurrency\) to 65535, not 65536"),
-        ({"concurrency": 4, "prefetch": 3}, r"from 4 \(concurrency\) to 65535, not 3"),
-        ({"concurrency": 65536}, r"from 65536 \(concurrency\) to 65535, not 65536"),
-        ({"concurrency": 0}, "concurrency is 1 or more, not 0"),
+        ({"prefetch": 0}, r"concurrency \(1\) is 1 or more, and prefetch \(0\) from there to 65535"),
+        ({"prefetch": 65536}, r"concurrency \(1\) is 1 or more, and prefetch \(65536\) from there to 65535"),
+        ({"concurrency": 4, "prefetch": 3}, r"concurrency \(4\) is 1 or more, and prefetch \(3\) from there to 65535"),
+        ({"concurrency": 65536}, r"concurrency \(65536\) is 1 or more, and prefetch \(65536\) from there to 65535"),
+        ({"concurrency": 0}, r"concurrency \(0\) is 1 or more"),
         ({"shutdown_timeout": -1}, "a number of seconds from 0 on, not -1"),
         ({"shutdown_timeout": math.nan}, "a number of seconds from 0 on, not nan"),
         ({"shutdown_timeout": math.inf}, "a number of seconds from 0 on, not inf"),
-        ({"max_attempts": 3}, "max_attempts needs a Queue with a dead_letter"),
-        ({"max_attempts": 3, "queue": Queue("q")}, "max_attempts needs a Queue with a dead_letter"),
-        ({"max_attempts": 0, "queue": Queue("q", dead_letter="graveyard")}, "max_attempts is 1 or more, not 0"),
+        ({"max_attempts": 3}, r"max_attempts \(3\) is 1 or more, and needs a Queue with a dead_letter"),
+        (
+            {"max_attempts": 3, "queue": Queue("q")},
+            r"max_attempts \(3\) is 1 or more, and needs a Queue with a dead_letter",
+        ),
+        ({"max_attempts": 0, "queue": Queue("q", dead_letter="graveyard")}, r"max_attempts \(0\) is 1 or more"),
     ],
 )
 def test_a_worker_refuses_what_makes_no_sense(arguments, problem):
@@ -172,7 +175,6 @@ def test_a_worker_takes_what_does(arguments):
 
 def test_what_has_not_connected_says_so():
     assert repr(Producer("amqp://localhost")) == "<Producer amqp://localhost not connected>"
-    assert (
-        repr(Worker("amqp://localhost", "task_queue", print))
-        == "<Worker 'task_queue' at amqp://localhost not started, nothing in hand>"
-    )
+    worker = Worker("amqp://localhost", "task_queue", print)
+    assert repr(worker) == f"<Worker 'task_queue' at amqp://localhost {worker.health}>"
+    assert not worker.health.connected

@@ -13,9 +13,9 @@ from typing import Any
 
 import click
 
-from workqueue._handlers import Handler, check_handler
 from workqueue.cli._printing import why
 from workqueue.message import Message
+from workqueue.worker import Handler, check_handler
 
 
 def load_handler(spec: str) -> Handler:

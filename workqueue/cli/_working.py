@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from workqueue._handlers import Handler
 from workqueue.cli._handler import dots, load_handler
 from workqueue.cli._lifeline import Lifeline
 from workqueue.cli._options import Wanted, exit_code, with_queue
@@ -19,7 +18,7 @@ from workqueue.observe import Observers
 from workqueue.observe.hints import hint_for
 from workqueue.observe.probe import Probe
 from workqueue.queue import Queue
-from workqueue.worker import Worker
+from workqueue.worker import Handler, Worker
 
 if TYPE_CHECKING:
     from workqueue.observe.logs import JSONLogs

@@ -43,8 +43,8 @@ class Actor:
             shutdown_timeout=_SHUTDOWN_TIMEOUT,
             observer=self._hear,
         )
-        self._deliver = self._worker._handlers.deliver
-        self._worker._handlers.deliver = self._heard  # type: ignore[method-assign]
+        self._deliver = self._worker._deliver
+        self._worker._deliver = self._heard  # type: ignore[method-assign]
 
     def run(self) -> int:
         """Work until told to stop; returns the exit status."""

@@ -163,7 +163,7 @@ class Running:
     @property
     def waiting(self):
         """How many tasks it has here that are not started."""
-        return self.worker._handlers._inbox.qsize()
+        return self.worker._inbox.qsize()
 
     @property
     def ended(self):

@@ -105,7 +105,7 @@ def test_a_task_that_is_not_finished_in_time_comes_back(url, queue, aside, produ
     error = worker.stop()
 
     assert isinstance(error, ShutdownTimeout)
-    assert "one task not finished within 0.3 s" in str(error)
+    assert str(error) == "tasks not finished within 0.3 s: 1"
     assert 0.3 <= time.monotonic() - began < 5
     gate.open()
     claim("its settlement is dropped", lambda: [event.settled for event in worker.told(TaskEnded)] == [False])
@@ -156,7 +156,7 @@ def test_a_worker_that_is_stopped_before_it_runs_does_nothing(url, queue, produc
 
     worker.run()
 
-    with pytest.raises(RuntimeError, match="runs once"):
+    with pytest.raises(RuntimeError, match="only be started once"):
         worker.run()
 
 
@@ -167,7 +167,7 @@ def test_the_repr_and_the_health_of_a_worker_tell_its_state(url, queue, producer
     claim("the task is started", lambda: running.started)
     worker = running.worker
 
-    assert "consuming, one task in hand" in repr(worker)
+    assert repr(worker).endswith(f" {worker.health}>")
     assert (worker.health.connected, worker.health.consuming, worker.health.draining) == (True, True, False)
     worker.stop()
     running.until(Draining)
@@ -175,4 +175,3 @@ def test_the_repr_and_the_health_of_a_worker_tell_its_state(url, queue, producer
     gate.open()
     assert running.wait() is None
     assert (worker.health.connected, worker.health.consuming, worker.health.draining) == (False, False, False)
-    assert repr(worker).endswith(" stopped, nothing in hand>")

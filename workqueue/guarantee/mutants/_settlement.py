@@ -1,6 +1,7 @@
 """Mistakes of a worker in what it answers to a delivery, and when."""
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -8,9 +9,9 @@ from typing import Any
 from pika.channel import Channel
 
 from workqueue._consumer import Consumer
-from workqueue._handlers import Handlers, _Delivery
-from workqueue._io import Answer, Link
+from workqueue._io import Answer
 from workqueue.errors import WorkqueueError
+from workqueue.events import Draining, Event, Teller
 from workqueue.guarantee.mutants._mutant import Made, Method, Mutant, replace
 from workqueue.worker import Worker
 
@@ -41,19 +42,19 @@ def _ack_before_work(made: Made) -> None:
     _settles_nothing()
 
     def around(original: Method) -> Method:
-        def handle(handlers: Handlers, delivery: _Delivery) -> None:
-            ack(delivery.consumer, delivery.tag)
-            _wait_for_the_broker(delivery.consumer)
+        def handle(worker: Worker, consumer: Consumer, tag: int, *content: Any) -> None:
+            ack(consumer, tag)
+            _wait_for_the_broker(consumer)
             made()
-            original(handlers, delivery)
+            original(worker, consumer, tag, *content)
 
         return handle
 
-    replace(Handlers, "_handle", around)
+    replace(Worker, "_handle", around)
 
 
 def _channel(consumer: Consumer) -> Channel:
-    channels: dict[int, Channel] = consumer._link._connection._channels  # type: ignore[attr-defined]
+    channels: dict[int, Channel] = consumer.link._connection._channels  # type: ignore[attr-defined]
     return channels[consumer._channel]
 
 
@@ -63,14 +64,14 @@ def _wait_for_the_broker(consumer: Consumer) -> None:
         _channel(consumer).flow(True, lambda _: answer(None))
 
     with contextlib.suppress(WorkqueueError):  # the answer was to close the channel
-        consumer._link.ask(ask)
+        consumer.link.ask(ask)
 
 
 def _ack_twice(made: Made) -> None:
     def around(original: Method) -> Method:
         def ack(consumer: Consumer, tag: int) -> Any:
             made()
-            consumer._link.call_soon(lambda: _channel(consumer).basic_ack(tag))
+            consumer.link.call_soon(lambda: _channel(consumer).basic_ack(tag))
             taken = original(consumer, tag)
             _wait_for_the_broker(consumer)
             return taken
@@ -87,7 +88,7 @@ def _settles_otherwise(method: str, settle: Callable[[Consumer, int], None], mad
         def settlement(consumer: Consumer, tag: int, **options: bool) -> Any:
             if options == when:
                 made()
-                consumer._link.call_soon(lambda: settle(consumer, tag))
+                consumer.link.call_soon(lambda: settle(consumer, tag))
                 return True
             return original(consumer, tag, **options)
 
@@ -105,55 +106,61 @@ def _settling(name: str, mistake: str, method: str, settle: Callable[[Any, int],
     return Mutant(name, mistake, apply)
 
 
+def _calls(owner: Any, name: str) -> list[object]:
+    """Note each call of a method, once it has returned."""
+    calls: list[object] = []
+
+    def around(original: Method) -> Method:
+        def method(*arguments: Any, **options: Any) -> Any:
+            result = original(*arguments, **options)
+            calls.append(arguments)
+            return result
+
+        return method
+
+    replace(owner, name, around)
+    return calls
+
+
 def _settle_before_cancel(made: Made) -> None:
-    handed_back: list[object] = []
+    received, settled = _calls(Worker, "_deliver"), _calls(Consumer, "ack")
 
-    def around_settle(original: Method) -> Method:
-        def settle(handlers: Handlers, *task: Any) -> Any:
-            stopping, handlers._stopping = handlers._stopping, False
-            try:
-                return original(handlers, *task)
-            finally:
-                handlers._stopping = stopping or handlers._stopping
+    def around_cancel(original: Method) -> Method:
+        def cancel(consumer: Consumer) -> None:
+            if threading.current_thread() is threading.main_thread():  # and not in one that is going to settle a task
+                original(consumer)
 
-        return settle
+        return cancel
 
-    def around_hand_back(original: Method) -> Method:
-        def hand_back(handlers: Handlers, unstarted: list[_Delivery]) -> None:
-            handed_back.extend(unstarted)
-            original(handlers, unstarted)
+    def around_tell(original: Method) -> Method:
+        def tell(teller: Teller, event: Event) -> None:
+            original(teller, event)
+            if isinstance(event, Draining):
+                made()
+                # So that it does not depend on which of the two the broker sees first.
+                deadline = time.monotonic() + _NEXT_DELIVERY
+                while not 0 < len(settled) < len(received) and time.monotonic() < deadline:
+                    time.sleep(0.01)
 
-        return hand_back
+        return tell
 
-    def around_drain(original: Method) -> Method:
-        def drain(worker: Worker, link: Link, consumer: Consumer) -> None:
-            made()
-            # So that it does not depend on which of the two the broker sees first.
-            deadline = time.monotonic() + _NEXT_DELIVERY
-            while (worker._handlers.in_hand or not handed_back) and time.monotonic() < deadline:
-                time.sleep(0.01)
-            original(worker, link, consumer)
-
-        return drain
-
-    replace(Handlers, "_settle", around_settle)
-    replace(Handlers, "_hand_back", around_hand_back)
-    replace(Worker, "_drain", around_drain)
+    replace(Consumer, "cancel", around_cancel)
+    replace(Teller, "__call__", around_tell)
 
 
 def _stale_tag(made: Made) -> None:
     latest: list[Consumer] = []
 
     def around_deliver(original: Method) -> Method:
-        def deliver(handlers: Handlers, consumer: Consumer, *delivery: Any) -> None:
+        def deliver(worker: Worker, consumer: Consumer, *delivery: Any) -> None:
             latest[:] = [consumer]
-            original(handlers, consumer, *delivery)
+            original(worker, consumer, *delivery)
 
         return deliver
 
     def around_settle(original: Method) -> Method:
         def settle(consumer: Consumer, tag: int, frame: bytes | None) -> Any:
-            if not consumer.lost:
+            if not consumer.link.failure:
                 return original(consumer, tag, frame)
             deadline = time.monotonic() + _NEXT_DELIVERY  # from then on, its tag means a task to the next one
             while latest[0] is consumer and time.monotonic() < deadline:
@@ -165,7 +172,7 @@ def _stale_tag(made: Made) -> None:
 
         return settle
 
-    replace(Handlers, "deliver", around_deliver)
+    replace(Worker, "_deliver", around_deliver)
     replace(Consumer, "_settle", around_settle)
 
 

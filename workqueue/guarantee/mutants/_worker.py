@@ -9,7 +9,7 @@ from typing import Any
 
 from pika.channel import Channel
 
-from workqueue._handlers import Handlers, _Delivery
+from workqueue._consumer import Consumer
 from workqueue._io import Link
 from workqueue.errors import ConnectionLost, ConsumerCancelled, Reject, WorkqueueError
 from workqueue.guarantee.mutants._mutant import Made, Method, Mutant, replace
@@ -38,11 +38,11 @@ def _failure_ends_the_worker(made: Made) -> None:
 
 
 def _work_skipped(made: Made) -> None:
-    def handle(_: Handlers, delivery: _Delivery) -> None:
+    def handle(_: Worker, consumer: Consumer, tag: int, *_content: Any) -> None:
         made()
-        delivery.consumer.ack(delivery.tag)
+        consumer.ack(tag)
 
-    replace(Handlers, "_handle", lambda _: handle)
+    replace(Worker, "_handle", lambda _: handle)
 
 
 def _takes_another_time(made: Made, other: Callable[[float], float]) -> None:
@@ -104,21 +104,21 @@ def _qos_after_consume(made: Made) -> None:
 
 
 def _work_on_io_thread(made: Made) -> None:
-    def deliver(handlers: Handlers, *delivery: Any) -> None:
+    def deliver(worker: Worker, *delivery: Any) -> None:
         made()
-        handlers._handle(_Delivery(*delivery))
+        worker._handle(*delivery)
 
-    replace(Handlers, "deliver", lambda _: deliver)
+    replace(Worker, "_deliver", lambda _: deliver)
 
 
 def _quiet_end(made: Made, kind: type[WorkqueueError]) -> None:
     def around(original: Method) -> Method:
-        def delay(worker: Worker, error: WorkqueueError, *state: Any, **more: Any) -> float:
+        def delay(worker: Worker, error: WorkqueueError) -> float:
             if isinstance(error, kind):
                 made()
                 worker.stop()
                 return 0.0
-            seconds: float = original(worker, error, *state, **more)
+            seconds: float = original(worker, error)
             return seconds
 
         return delay
@@ -140,21 +140,22 @@ def _deaf_to_cancel(made: Made) -> None:
 
 
 def _old_tasks_kept(made: Made) -> None:
-    def work(handlers: Handlers) -> None:
-        while (delivery := handlers._inbox.get()) is not None:
-            if delivery.consumer.lost:
+    def work(worker: Worker) -> None:
+        while (delivery := worker._inbox.get()) is not None:
+            consumer, *_ = delivery
+            if consumer.link.failure:
                 made()
-            handlers._handle(delivery)
+            worker._handle(*delivery)
 
     def around_hand_back(original: Method) -> Method:
-        def hand_back(handlers: Handlers) -> None:
-            if handlers._stopping:
-                original(handlers)
+        def hand_back(worker: Worker) -> None:
+            if worker._stopping():
+                original(worker)
 
         return hand_back
 
-    replace(Handlers, "hand_back", around_hand_back)
-    replace(Handlers, "_work", lambda _: work)
+    replace(Worker, "_hand_back", around_hand_back)
+    replace(Worker, "_work", lambda _: work)
 
 
 def _no_qos_again(made: Made) -> None:
