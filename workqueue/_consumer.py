@@ -32,11 +32,11 @@ class Consumer:
 
     def reject(self, tag: int, *, requeue: bool) -> bool:
         """The task failed. Counts toward the delivery limit of a quorum queue."""
-        return self._settle(tag, _frames.reject(self._channel, tag, requeue=requeue))
+        return self._settle(tag, _frames.settle(self._channel, _frames.REJECT, tag, requeue))
 
     def hand_back(self, tag: int) -> bool:
         """The task was not started. Not a reject, which RabbitMQ 4.3 counts as a failure."""
-        return self._settle(tag, _frames.hand_back(self._channel, tag))
+        return self._settle(tag, _frames.settle(self._channel, _frames.NACK, tag, _frames.REQUEUE))
 
     def cancel(self) -> None:
         """End the subscription, if nobody has. What was on its way here is delivered before this returns."""
@@ -61,5 +61,5 @@ class Consumer:
                 frames.append(frame)
                 self._settlements.settled(tag)
         acks = self._settlements.ack(tag for tag, frame in pending if frame is None)
-        frames += [_frames.ack(self._channel, tag, multiple=multiple) for tag, multiple in acks]
+        frames += [_frames.settle(self._channel, _frames.ACK, tag, multiple) for tag, multiple in acks]
         self.link.write(frames)

@@ -19,8 +19,13 @@ FRAME_OVERHEAD = 8
 frame = struct.Struct(">BHL")
 """How a frame begins: its type, its channel, and the size of its payload."""
 
-_BASIC = 60
-_PUBLISH, _DELIVER, _ACK, _REJECT, _NACK = 40, 60, 80, 90, 120
+ACK, REJECT, NACK = 80, 90, 120
+"""Methods that settle a delivery; those of the broker settle a publish."""
+
+MULTIPLE, REQUEUE = 1, 2
+"""Bits of ACK and NACK. REJECT has one, which is whether to requeue."""
+
+_BASIC, _PUBLISH = 60, 40
 _END = bytes([END])
 _MANDATORY = 1
 _PLAIN = 0x1080  # property flags: a delivery mode and a message id, and nothing else
@@ -67,23 +72,9 @@ def publish(channel: int, queue: str, properties: bytes, body: bytes, frame_max:
     return frames
 
 
-def _settle(channel: int, method: int, tag: int, bits: int) -> bytes:
+def settle(channel: int, method: int, tag: int, bits: int) -> bytes:
+    """A basic.ack, basic.reject or basic.nack of a delivery."""
     return _settlement.pack(METHOD, channel, 13, _BASIC, method, tag, bits, END)
-
-
-def ack(channel: int, tag: int, *, multiple: bool) -> bytes:
-    """A basic.ack of a delivery, or of all up to it."""
-    return _settle(channel, _ACK, tag, multiple)
-
-
-def reject(channel: int, tag: int, *, requeue: bool) -> bytes:
-    """A basic.reject of a delivery."""
-    return _settle(channel, _REJECT, tag, requeue)
-
-
-def hand_back(channel: int, tag: int) -> bytes:
-    """A basic.nack of one delivery that is to be requeued."""
-    return _settle(channel, _NACK, tag, 2)
 
 
 def take_confirm(confirmed: Callable[[bool, int, bool], None], kind: int, payload: bytes) -> bool:
@@ -94,9 +85,9 @@ def take_confirm(confirmed: Callable[[bool, int, bool], None], kind: int, payloa
     if kind != METHOD or len(payload) != 13:
         return False
     class_id, method, tag, bits = _answer.unpack(payload)
-    if class_id != _BASIC or method not in (_ACK, _NACK):
+    if class_id != _BASIC or method not in (ACK, NACK):
         return False
-    confirmed(method == _ACK, tag, bool(bits & 1))
+    confirmed(method == ACK, tag, bool(bits & MULTIPLE))
     return True
 
 

@@ -43,10 +43,8 @@ class Producer:
         self, url: str, *, window: int = 1000, confirm_timeout: float = 30.0, observer: Observer | None = None
     ) -> None:
         check_url(url)
-        if window < 1:
-            raise ValueError(f"a window holds at least one message, not {window}")
-        if not 0 < confirm_timeout <= threading.TIMEOUT_MAX:
-            raise ValueError(f"confirm_timeout is a number of seconds above 0, not {confirm_timeout}")
+        if window < 1 or not 0 < confirm_timeout <= threading.TIMEOUT_MAX:
+            raise ValueError(f"window ({window}) is 1 or more, confirm_timeout ({confirm_timeout}) more than 0 seconds")
         self._url = url
         self._window = window
         self._timeout = confirm_timeout

@@ -93,11 +93,11 @@ def test_a_large_body_in_one_frame_is_not_copied():
 @pytest.mark.parametrize(
     ("written", "method"),
     [
-        (_frames.ack(7, 9, multiple=False), Basic.Ack(9, False)),
-        (_frames.ack(7, 9, multiple=True), Basic.Ack(9, True)),
-        (_frames.reject(7, 9, requeue=True), Basic.Reject(9, True)),
-        (_frames.reject(7, 9, requeue=False), Basic.Reject(9, False)),
-        (_frames.hand_back(7, 9), Basic.Nack(9, multiple=False, requeue=True)),
+        (_frames.settle(7, _frames.ACK, 9, 0), Basic.Ack(9, False)),
+        (_frames.settle(7, _frames.ACK, 9, _frames.MULTIPLE), Basic.Ack(9, True)),
+        (_frames.settle(7, _frames.REJECT, 9, 1), Basic.Reject(9, True)),
+        (_frames.settle(7, _frames.REJECT, 9, 0), Basic.Reject(9, False)),
+        (_frames.settle(7, _frames.NACK, 9, _frames.REQUEUE), Basic.Nack(9, multiple=False, requeue=True)),
     ],
     ids=lambda each: "" if isinstance(each, bytes) else repr(each),
 )

@@ -95,9 +95,10 @@ def test_settlements_are_byte_by_byte_as_pika_writes_them(channel, tag, flag):
     def written(method):
         return pika_frame.Method(channel, method).marshal()
 
-    assert _frames.ack(channel, tag, multiple=flag) == written(Basic.Ack(tag, flag))
-    assert _frames.reject(channel, tag, requeue=flag) == written(Basic.Reject(tag, flag))
-    assert _frames.hand_back(channel, tag) == written(Basic.Nack(tag, multiple=False, requeue=True))
+    assert _frames.settle(channel, _frames.ACK, tag, flag) == written(Basic.Ack(tag, flag))
+    assert _frames.settle(channel, _frames.REJECT, tag, flag) == written(Basic.Reject(tag, flag))
+    nack = _frames.settle(channel, _frames.NACK, tag, _frames.REQUEUE)
+    assert nack == written(Basic.Nack(tag, multiple=False, requeue=True))
 
 
 @given(message_id=short, persistent=st.booleans(), delivery_mode=octets)
