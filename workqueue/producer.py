@@ -111,7 +111,8 @@ class Producer:
         message_id = message_id or self._new_id()
         confirmation = _Confirmation()
         properties = _frames.plain_properties(message_id, persistent=persistent)
-        self._publish(queue, body, message_id, properties, confirmation.end, now=False)
+        # With None as its exception, it ends well.
+        self._publish(queue, body, message_id, properties, confirmation.set_exception, now=False)
         return confirmation
 
     def close(self) -> None:
@@ -191,9 +192,3 @@ class _Confirmation(Future[None]):
 
     def cancel(self) -> bool:
         return False
-
-    def end(self, error: errors.PublishError | None) -> None:
-        if error is None:
-            self.set_result(None)
-        else:
-            self.set_exception(error)

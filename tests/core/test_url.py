@@ -89,10 +89,10 @@ def test_no_password_gets_out_however_badly_it_is_escaped(password):
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ({"window": 0}, "at least one message"),
-        ({"confirm_timeout": 0}, "a number of seconds above 0, not 0"),
-        ({"confirm_timeout": math.nan}, "a number of seconds above 0, not nan"),
-        ({"confirm_timeout": math.inf}, "a number of seconds above 0, not inf"),
+        ({"window": 0}, r"window \(0\) is 1 or more"),
+        ({"confirm_timeout": 0}, r"confirm_timeout \(0\) more than 0 seconds"),
+        ({"confirm_timeout": math.nan}, r"confirm_timeout \(nan\) more"),
+        ({"confirm_timeout": math.inf}, r"confirm_timeout \(inf\) more"),
     ],
 )
 def test_a_producer_refuses_what_makes_no_sense(arguments, problem):
