@@ -4,6 +4,7 @@ import itertools
 import os
 import threading
 import uuid
+import weakref
 from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Self
@@ -49,11 +50,14 @@ class Producer:
         self._window = window
         self._timeout = confirm_timeout
         self._tell = Teller(observer)
-        self._prefix = uuid.uuid4().hex
-        self._count = itertools.count()
         self._closed = threading.Event()
+        self._begin()
+        _all.add(self)
+
+    def _begin(self) -> None:
+        """In a forked process once more: what its parent has is not to be touched."""
+        self._ids = map(f"{uuid.uuid4().hex}-{{:x}}".format, itertools.count())
         self._connecting = threading.Lock()
-        self._process = os.getpid()
         self._session: Session | None = None
         self._failed: errors.WorkqueueError | None = None  # why the last attempt to connect was in vain
 
@@ -96,7 +100,7 @@ class Producer:
         Raises Unroutable, Refused, Nacked, NotSent, OutcomeUnknown (the connection was lost, or ``confirm_timeout``
         has passed), and what ``declare`` raises.
         """
-        message_id = message_id or self._new_id()
+        message_id = message_id or next(self._ids)
         self._deliver(queue, body, message_id, _frames.plain_properties(message_id, persistent=persistent), retry)
 
     def send_async(
@@ -108,7 +112,7 @@ class Producer:
         NotSent. The future cannot be cancelled: the message is on its way. Its callbacks run in the I/O thread and
         must not wait.
         """
-        message_id = message_id or self._new_id()
+        message_id = message_id or next(self._ids)
         confirmation = _Confirmation()
         properties = _frames.plain_properties(message_id, persistent=persistent)
         # With None as its exception, it ends well.
@@ -124,14 +128,10 @@ class Producer:
 
     def _close(self, timeout: float) -> None:
         self._closed.set()
-        self._forget_parent()
         with self._connecting:
             session = self._session
         if session is not None:
             session.close(timeout)
-
-    def _new_id(self) -> str:
-        return f"{self._prefix}-{os.getpid():x}-{next(self._count):x}"
 
     def _deliver(self, queue: Queue | str, body: bytes, message_id: str, properties: bytes, retry: int) -> None:
         backoff = Backoff()
@@ -163,7 +163,6 @@ class Producer:
         session.publish(Publish(name, message_id, properties, body, settled), now=now)
 
     def _connected(self) -> Session:
-        self._forget_parent()
         failed = self._failed
         with self._connecting:
             if self._closed.is_set():
@@ -182,9 +181,17 @@ class Producer:
                     raise
             return self._session
 
-    def _forget_parent(self) -> None:
-        if self._process != os.getpid():  # forked: what belongs to its parent is not to be touched
-            self._process, self._connecting, self._session = os.getpid(), threading.Lock(), None
+
+_all: weakref.WeakSet[Producer] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for producer in _all:
+        producer._begin()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 class _Confirmation(Future[None]):
