@@ -10,7 +10,7 @@ from workqueue.errors import InvalidURL
 _URL = re.compile(
     r"(?P<scheme>(?i:amqps?)://)"
     r"((?P<user>[^:/?#@]*):[^/?#@]*@)?"
-    r"(?P<address>(\[[^]/?#@]+]|[^][:/?#@]+)(:[0-9]+)?(/[^/?#@]*)?)"
+    r"(?P<address>(\[[^]/?#@]+]|[^][:/?#@]+)(:[0-9]*)?(/[^/?#@]*)?)"
     r"(\?[^#@]*)?"
 )
 

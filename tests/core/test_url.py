@@ -67,7 +67,14 @@ def test_what_is_no_broker_url_is_refused_and_not_repeated(url):
 
 @pytest.mark.parametrize(
     "url",
-    ["amqp://h", "AMQPS://h/", "amqp://me:@h", "amqp://me:a:b@h:65535/%2F?heartbeat=5", "amqp://h/" + "%C3%A9" * 127],
+    [
+        "amqp://h",
+        "amqp://h:/",
+        "AMQPS://h/",
+        "amqp://me:@h",
+        "amqp://me:a:b@h:65535/%2F?heartbeat=5",
+        "amqp://h/" + "%C3%A9" * 127,
+    ],
 )
 def test_what_is_a_broker_url_is_taken(url):
     check_url(url)
