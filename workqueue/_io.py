@@ -191,6 +191,8 @@ class Link:
     def declare(self, queue: Queue, timeout: float = ANSWER_TIMEOUT) -> None:
         """Declare the queue and where its dead letters go. Raises TopologyMismatch, ChannelClosed."""
         for each in queue.with_dead_letters():
+            # What this raises would end the connection, in the I/O thread.
+            pika.spec.Queue.Declare(arguments=each.arguments()).encode()
             if refusal := self.ask(functools.partial(self._declare, each), timeout):
                 raise refusal
 

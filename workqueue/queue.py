@@ -31,6 +31,7 @@ class Queue:
 
     Raises ValueError for a name, a type or a delivery limit that cannot be, TypeError for an argument that is given
     twice. Other values that the broker will not have, it refuses when the queue is declared: ChannelClosed (406).
+    What AMQP cannot express, raises then, too, as pika has it.
     """
 
     name: str

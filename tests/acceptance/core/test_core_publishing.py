@@ -3,10 +3,11 @@
 import threading
 
 import pytest
+from pika.exceptions import UnsupportedAMQPFieldException
 from pika.spec import Basic
 
-from workqueue import Closed, ConnectionLost, Nacked, Producer, Queue, TopologyMismatch, Unroutable
-from workqueue.events import PublishEnded
+from workqueue import Closed, Nacked, Producer, Queue, TopologyMismatch, Unroutable
+from workqueue.events import Connected, PublishEnded
 from workqueue.guarantee.waiting import PATIENCE, claim
 from workqueue.wire.frames import Command
 from workqueue.wire.liar import Liar, from_broker
@@ -170,11 +171,21 @@ def test_a_mismatch_leaves_the_producer_usable(producer, queue):
     producer.send(queue, b"task")
 
 
-def test_arguments_that_amqp_cannot_express_end_the_connection_and_the_producer_goes_on(producer, queue):
-    with pytest.raises(ConnectionLost, match="Unsupported field kind"):
-        producer.declare(Queue("q", extra={"x": object()}))
+def test_arguments_that_amqp_cannot_express_end_neither_the_connection_nor_what_is_sent_by_it(url, queue, work):
+    # Given a producer that is connected,
+    events, odd = [], Queue("q", extra={"x": object()})
+    with Producer(url, observer=events.append) as producer:
+        future = producer.send_async(queue, b"task")
 
-    producer.send(queue, b"task")
+        # When it has to declare a queue with such an argument, I expect that to fail at once, and nothing else.
+        with pytest.raises(UnsupportedAMQPFieldException):
+            producer.send(odd, b"task", retry=1)
+        assert future.result(PATIENCE) is None
+        producer.send(queue, b"task")
+    assert len(told(events, Connected)) == 1
+
+    # A worker does not try again for ever, either.
+    assert isinstance(work(url, odd).wait(), UnsupportedAMQPFieldException)
 
 
 def test_a_callback_may_publish(producer, queue):
