@@ -20,8 +20,8 @@ class Failures:
     """Decides, and publishes the copies that a decision takes.
 
     A quorum queue counts the failures of a task if it is rejected. A classic queue does not, so the task goes to the
-    tail of its queue as a copy that says how often it failed, and of what. The last copy goes to the dead letters. A
-    copy is confirmed by the broker before its original is acknowledged: a task may be there twice, but not vanish.
+    tail of its queue as a copy that says how often it failed. The last copy goes to the dead letters, and says
+    of what, too. A copy is confirmed before its original is acknowledged: a task may be there twice, but not vanish.
     """
 
     def __init__(self, url: str, queue: Queue | str, max_attempts: int | None, tell: Teller) -> None:
@@ -56,7 +56,7 @@ class Failures:
         name = target.name if isinstance(target, Queue) else str(target)
         message_id = message.message_id or uuid.uuid4().hex
         try:
-            why = {"x-workqueue-queue": message.queue, "x-workqueue-error": repr(error)[:1000]}
+            why = {"x-workqueue-queue": message.queue, "x-workqueue-error": repr(error)[:1000]} if last else {}
             described = copy_properties(properties, message_id, {FAILURES_HEADER: failures, **why}, expires=not last)
             self.producer._deliver(name, message.body, message_id, described, retry=3)
         except Exception as problem:  # also what odd headers, or the error's own repr, lead to: the worker goes on

@@ -31,6 +31,20 @@ def test_a_task_that_cannot_be_copied_is_for_the_broker_to_dead_letter(propertie
     assert "task m1 of queue 'q' cannot be copied and is rejected" in caplog.text
 
 
+def test_a_task_whose_error_has_no_repr_is_tried_again(monkeypatch):
+    failures = Failures(
+        "amqp://localhost", Queue("q", "classic", dead_letter="dead"), max_attempts=2, tell=Teller(None)
+    )
+    copies = []
+    monkeypatch.setattr(failures.producer, "_deliver", lambda queue, *_, **__: copies.append(queue))
+
+    properties = plain_properties("m1", persistent=True)
+    outcome = failures.outcome(Message(b"task", "q", "m1"), properties, UnspeakableError(), lost=False)
+
+    assert outcome == ("failed", True)
+    assert copies == ["q"]
+
+
 @pytest.mark.parametrize("attempts", [1, 2])
 def test_a_task_whose_copy_the_broker_will_never_have_is_for_it_to_dead_letter(attempts, monkeypatch):
     failures = Failures(
