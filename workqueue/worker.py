@@ -188,6 +188,7 @@ class Worker:
         self._hand_back()
         self._finish()
         self._hand_back()  # what a thread had just taken
+        consumer.cancel()  # once more: who answers this, has read what was settled
         time.sleep(ACK_GRACE)
         if link.failure is not None:
             raise link.failure

@@ -7,7 +7,8 @@ import pytest
 from packaging.version import Version
 
 from workqueue import Closed, ShutdownTimeout, Worker
-from workqueue.events import Draining, Subscribed, TaskEnded, Unstarted
+from workqueue._consumer import Consumer
+from workqueue.events import Draining, Subscribed, TaskEnded, TaskStarted, Unstarted
 from workqueue.guarantee.waiting import PATIENCE, claim
 
 
@@ -126,6 +127,25 @@ def test_behind_a_silent_wire_a_worker_stops_in_time(url, wire, new_queue, produ
     turns.next()
     assert isinstance(worker.wait(), Closed | ShutdownTimeout)
     assert time.monotonic() - began < 9  # five of which are for the end of its connection
+
+
+def test_an_ack_that_the_wire_has_swallowed_is_told(url, wire, new_queue, producer, work, turns, monkeypatch):
+    # Given a worker that is stopping, and has a task in hand,
+    queue = new_queue("quorum")
+    producer.send(queue, b"task")
+    worker = work(wire.through(url), queue, turns, shutdown_timeout=1)
+    worker.until(TaskStarted)
+    worker.worker.stop()
+    worker.until(Draining)
+
+    # When the wire falls silent just before the task is acknowledged,
+    monkeypatch.setattr(Consumer, "ack", lambda *arguments, ack=Consumer.ack: wire.freeze() and ack(*arguments))
+    turns.next()
+
+    # I expect it not to end as if all was settled.
+    assert isinstance(worker.wait(), Closed)
+    [ended] = worker.told(TaskEnded)
+    assert ended.outcome == "done"
 
 
 def test_acks_right_before_the_end_are_not_lost(url, queue, aside, producer, work):
