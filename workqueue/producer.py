@@ -122,7 +122,7 @@ class Producer:
     def close(self) -> None:
         """Wait for outstanding confirmations, ``confirm_timeout`` seconds at most, then disconnect.
 
-        What is not confirmed by then fails as OutcomeUnknown. Closing twice is fine.
+        What is not confirmed by then fails as OutcomeUnknown. Closing twice is fine, but not in a future's callback.
         """
         self._close(self._timeout)
 

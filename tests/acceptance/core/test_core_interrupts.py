@@ -147,6 +147,40 @@ def test_a_forked_process_sends_by_a_connection_of_its_own_and_under_other_ids(b
     assert {b"%s %d" % (who, number) for who in (b"parent", b"child") for number in range(2, 12)} <= bodies
 
 
+def test_threads_of_a_forked_process_share_its_connection_and_no_id_comes_again(url, new_queue, aside, producer):
+    queue = new_queue("classic")
+    producer.declare(queue)
+    script = """
+        import json, os, sys, threading, warnings
+        from workqueue import Producer
+        from workqueue.events import Connected
+        warnings.simplefilter("ignore", DeprecationWarning)  # of a fork while there are threads
+        url, queue = sys.argv[1:]
+        events = []
+        producer = Producer(url, observer=events.append)
+        producer.send(queue, b"parent")
+
+        for _ in range(2):
+            child = os.fork()
+            if not child:
+                threads = [threading.Thread(target=producer.send, args=(queue, b"child")) for _ in range(4)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+                producer.close()
+                os._exit(len([event for event in events if isinstance(event, Connected)]))
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2  # the parent's, and its own
+        producer.close()
+        print(json.dumps("ended"))
+    """
+
+    assert run("-c", textwrap.dedent(script), url, queue.name) == "ended"
+
+    taken = aside.take(queue, 9)
+    assert len(ids(taken)) == 9
+
+
 def test_a_producer_may_be_closed_when_the_interpreter_ends(url, new_queue, aside, producer):
     queue = new_queue("classic")
     producer.declare(queue)
