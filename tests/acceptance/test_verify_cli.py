@@ -251,7 +251,7 @@ def dead_server(tmp_path):
         (["--broker", "debian"], ["bookworm"]),
         (["--broker", "podmann"], ["podmann", "auto, container"]),
         (["--broker", "amqp://127.0.0.1:1/"], ["127.0.0.1:1", "cannot be reached"]),
-        (["--broker", "amqp://user:secret@[::1/"], ["amqp://USER:PASSWORD@HOST:PORT/VHOST"]),
+        (["--broker", "amqp://user:secret@[::1/"], ["not a broker URL like amqp://user:password@host:5672/%2F"]),
         (["--broker", "local:/nowhere"], ["/nowhere", "rabbitmq-server"]),
         (["--only", "dispatch.round-robbin"], ["dispatch.round-robbin", "dispatch.round-robin"]),
         (["--chapter", "dispatching"], ["dispatching", "dispatch, acknowledgement"]),
