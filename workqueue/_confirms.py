@@ -74,6 +74,10 @@ class ConfirmWindow:
             taken.append(self._unsent.popleft())  # last: whoever is interrupted may have one twice, but loses none
         return taken
 
+    def only(self, publish: Publish) -> int | None:
+        """The tag of the message, if it is the only one that is on its way."""
+        return self._last_tag if len(self) == 1 and self._by_tag.get(self._last_tag) is publish else None
+
     def returned(self, queue: str | None, message_id: str | None, reason: str) -> None:
         """The broker could not route the message. It says so before it confirms it, and names it by nothing else."""
         for publish in self._by_tag.values():

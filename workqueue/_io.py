@@ -9,6 +9,7 @@ import functools
 import itertools
 import math
 import queue as queues
+import select
 import socket
 import threading
 import time
@@ -61,6 +62,7 @@ class _Connection(SelectConnection):
         # By channel: what is given each frame first, and says whether it took it.
         self.routes: dict[int, Callable[[int, bytes], bool]] = {}
         self.writing = writing
+        self.reading = threading.RLock()
         self.beside: socket.socket | None = None  # pika's socket once more, for a thread that sends
         self._late: list[bytes] = []  # what the socket had no room for
         super().__init__(*arguments, **options)
@@ -70,11 +72,7 @@ class _Connection(SelectConnection):
         data, sent, transport = b"".join(frames), 0, self._transport
         # At once, if that is possible. pika would first wait until the socket is writable, which it nearly always is.
         if data and self.beside and not self._late and transport and not transport.get_write_buffer_size():
-            try:
-                sent = self.beside.send(data)
-            except OSError as error:  # there is no room, or the I/O thread will find out
-                if error.__traceback__ and error.__traceback__.tb_next:
-                    raise  # a signal handler's, such as TimeoutError
+            sent = _try(self.beside.send, data) or 0
             self.bytes_sent += sent
         self._late += [data[at : at + _CHUNK] for at in range(sent, len(data), _CHUNK)]
         return bool(self._late)
@@ -82,20 +80,45 @@ class _Connection(SelectConnection):
     def take_over(self) -> None:
         """Have pika read 64 KiB at a time, rather than 4, and not once more to see that there is nothing left.
 
-        And send beside it. Not with TLS, which keeps bytes that no poll would tell of, and is not for two threads.
+        And send and receive beside it. Not with TLS, which keeps bytes that no poll would tell of, and is not for two
+        threads.
         """
         transport: Any = self._transport
-        if isinstance(transport, _AsyncPlaintextTransport):
+        if isinstance(transport, _AsyncPlaintextTransport) and hasattr(select, "poll"):
             transport._MAX_RECV_BYTES = _CHUNK  # type: ignore[attr-defined]
             transport._MAX_CONSUME_BYTES = 1  # type: ignore[attr-defined]
+            transport._nbio.remove_reader(transport._sock.fileno())  # type: ignore[attr-defined]
             self.beside = transport._sock.dup()  # type: ignore[attr-defined]  # pika closes its own at any time
+            self.ioloop.add_handler(self.beside.fileno(), self._on_readable, IOLoop.READ)
 
     def release(self) -> None:
-        """Send beside pika no more."""
-        with self.writing:
+        """Send and receive beside pika no more."""
+        with self.reading, self.writing:
             if self.beside:
+                self.ioloop.remove_handler(self.beside.fileno())
                 self.beside.close()
             self.beside = None
+
+    def receive(self, frame: bytes) -> None:
+        """Wait a moment for this very frame, and take it in the caller's thread. Leave anything else to the I/O thread.
+
+        This saves a change of threads, if the frame is all that is to come.
+        """
+        with self.reading:
+            if beside := self.beside:
+                readable = select.poll()
+                readable.register(beside, select.POLLIN)
+                try:
+                    self.ioloop.update_handler(beside.fileno(), 0)  # or the I/O thread would wake up, too
+                    ready = readable.poll(_POLL * 1000) and not self._frame_buffer  # which has half a frame
+                    if ready and _try(beside.recv, len(frame) + 1, socket.MSG_PEEK) == frame:
+                        self._on_data_available(beside.recv(len(frame)))
+                finally:
+                    self.ioloop.update_handler(beside.fileno(), IOLoop.READ)
+
+    def _on_readable(self, *_: object) -> None:
+        with self.reading:
+            self._transport._on_socket_readable()
 
     def _output_marshaled_frames(self, frames: Sequence[bytes]) -> None:
         with self.writing:
@@ -180,6 +203,10 @@ class Link:
         with self.writing:
             if self._connection.write(frames):
                 self.call_soon(lambda: self._connection._output_marshaled_frames([]))
+
+    def receive(self, frame: bytes) -> None:
+        """Wait a moment for this very frame, and take it in this thread. Leave anything else to the I/O thread."""
+        self._connection.receive(frame)
 
     def ask(self, start: Callable[[Answer[T]], None], timeout: float = ANSWER_TIMEOUT) -> T:
         """Have the I/O thread start something; wait for its answer. Raises what the link was lost to."""
@@ -349,6 +376,16 @@ class Link:
             self._loop.call_later(CLOSE_TIMEOUT, cut)
         elif not (self._connection.is_closing or self._connection.is_closed):
             cut()  # still opening: close() makes pika 1.4 trip over an assertion
+
+
+def _try(method: Callable[..., T], *arguments: object) -> T | None:
+    """Have a socket do it; None if it cannot, which the I/O thread will find out."""
+    try:
+        return method(*arguments)
+    except OSError as error:
+        if error.__traceback__ and error.__traceback__.tb_next:
+            raise  # a signal handler's, such as TimeoutError
+        return None
 
 
 def read_properties(properties: bytes) -> tuple[str | None, Mapping[str, object]]:

@@ -66,6 +66,9 @@ class Session:
                 first = self._window.reserve(publish)
             if now:  # whoever waits for the answer should not wait for the I/O thread, too
                 self._flush()
+                # Not with an observer, which may need what its caller holds.
+                if (tag := self._window.only(publish)) and not self._tell:
+                    self.link.receive(_frames.settle(PUBLISH_CHANNEL, _frames.ACK, tag, 0))
             elif first:  # one wake-up of the I/O thread for a burst of messages
                 self.link.call_soon(self._flush)
         except BaseException:  # such as KeyboardInterrupt

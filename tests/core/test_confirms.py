@@ -56,6 +56,21 @@ def test_an_ack_settles_its_message_and_no_other():
     assert len(window) == 2
 
 
+def test_a_message_is_the_only_one_while_nothing_else_is_sent_or_waits():
+    window, alone = a_window_with(), a_publish("alone")
+    window.reserve(alone)
+    assert window.only(alone) is None  # not sent yet
+
+    window.take()
+    assert window.only(alone) == 1
+    assert window.only(a_publish("another")) is None
+
+    window.reserve(a_publish("later"))
+    assert window.only(alone) is None
+    window.take()
+    assert window.only(alone) is None
+
+
 def test_multiple_settles_everything_up_to_the_tag_in_order():
     window = a_window_of(4)
 

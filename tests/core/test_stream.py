@@ -1,28 +1,34 @@
-"""What comes over a connection, when it is no AMQP or comes too late; and what is written beside pika."""
+"""What comes over a connection, when it is no AMQP or comes too late; and what is written and read beside pika."""
 
 import concurrent.futures
 import contextlib
+import signal
 import socket
 import threading
+import types
 
 import pytest
 from pika import frame as pika_frame
+from pika.adapters.select_connection import IOLoop
 from pika.exceptions import InvalidFrameError
 from pika.spec import Basic, Channel
 
 from workqueue import _io
+from workqueue.guarantee.waiting import PATIENCE, claim
 
 ACK = pika_frame.Method(1, Basic.Ack(1)).marshal()
 
 
 @pytest.fixture
 def connection():
-    """One without a socket or a loop, which notes down what is given to its route and to pika."""
+    """One without a socket, which notes down what is given to its route and to pika."""
+    loop = IOLoop()
     connection = object.__new__(_io._Connection)
+    connection._nbio = types.SimpleNamespace(get_native_ioloop=lambda: loop)
     connection.connection_state = connection.CONNECTION_OPEN
     connection._frame_buffer = b""
     connection.bytes_received = connection.bytes_sent = connection.frames_sent = 0
-    connection.writing = threading.RLock()
+    connection.writing, connection.reading = threading.RLock(), threading.RLock()
     connection.beside, connection._late = None, []
     connection._transport = None
     connection.routed, connection.processed = [], []
@@ -33,7 +39,8 @@ def connection():
         return True
 
     connection.routes = {1: route}
-    return connection
+    yield connection
+    loop.close()
 
 
 def test_a_frame_without_its_end_is_an_error_and_goes_to_nobody(connection):
@@ -84,13 +91,14 @@ class Transport:
 
 @pytest.fixture
 def peer(connection):
-    """The other end of the socket that the connection writes to beside pika."""
+    """The other end of the socket that the connection writes to and reads from beside pika."""
     connection._transport = Transport()
     ours, peer = socket.socketpair()
     ours.setblocking(False)
     peer.setblocking(False)
     with ours, peer:
         connection.beside = ours.dup()
+        connection.ioloop.add_handler(connection.beside.fileno(), connection._on_readable, IOLoop.READ)
         yield peer
         connection.release()
 
@@ -162,14 +170,11 @@ def test_an_alarm_that_comes_just_after_the_socket_was_used_is_not_taken_for_its
         def send(self, _):
             raise AlarmError
 
-        def close(self):
-            pass
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connection, "beside", Socket())
 
-    connection.beside.close()
-    connection.beside = Socket()
-
-    with pytest.raises(AlarmError):
-        connection.write([b"sent"])
+        with pytest.raises(AlarmError):
+            connection.write([b"sent"])
 
 
 def others_may_send(connection):
@@ -192,3 +197,120 @@ def test_nobody_sends_while_pika_does(connection, peer):
     connection._output_marshaled_frames([b"pika's"])
 
     assert connection.processed == [False]
+
+
+# What a sending thread reads itself
+
+
+@pytest.fixture
+def told(connection, peer):
+    """What the I/O thread, which watches the socket meanwhile, was told to read, and has read."""
+    told = []
+
+    def read():
+        told.append(connection.beside.recv(1 << 16))
+
+    connection._transport._on_socket_readable = read
+    io = threading.Thread(target=connection.ioloop.start, name="I/O")
+    serving = threading.Event()
+    connection.ioloop.add_callback_threadsafe(serving.set)
+    io.start()
+    assert serving.wait(PATIENCE)
+    yield told
+    connection.ioloop.add_callback_threadsafe(connection.ioloop.stop)
+    io.join()
+
+
+def test_a_frame_that_is_waited_for_is_taken_by_who_waits(connection, peer, told):
+    threads = []
+    connection.routes[1] = lambda kind, payload: threads.append(threading.current_thread()) or True
+    later = threading.Timer(0.005, peer.send, [ACK])
+    later.start()
+
+    connection.receive(ACK)
+    later.join()
+
+    assert threads == [threading.current_thread()]
+    assert connection.bytes_received == len(ACK)  # else the connection would be taken for a silent one
+    assert not told
+
+
+@pytest.mark.parametrize("other", [b"other", ACK[:-1], ACK + b"!", b"!" + ACK], ids=repr)
+def test_whatever_else_comes_is_left_to_the_io_thread(connection, peer, told, other):
+    peer.send(other)
+
+    connection.receive(ACK)
+
+    claim("the I/O thread has read it", lambda: told == [other])
+    assert not connection.routed
+
+
+def test_the_rest_of_a_frame_is_left_to_the_io_thread_whatever_it_looks_like(connection, peer, told):
+    connection._frame_buffer = ACK[:7]
+    peer.send(ACK)
+
+    connection.receive(ACK)
+
+    claim("the I/O thread has read it", lambda: told == [ACK])
+    assert not connection.routed
+
+
+def test_what_does_not_come_within_a_moment_is_left_to_the_io_thread(connection, peer, told):
+    connection.receive(ACK)
+    peer.send(ACK)
+
+    claim("the I/O thread has read it", lambda: told == [ACK])
+
+
+def test_that_the_peer_is_gone_is_for_the_io_thread_to_find_out(connection, peer, told):
+    peer.close()
+
+    connection.receive(ACK)
+
+    claim("the I/O thread has seen it", lambda: told and not any(told))
+
+
+def test_beside_a_connection_that_was_released_nobody_waits(connection, peer, told):
+    connection.release()
+    peer.send(ACK)
+
+    connection.receive(ACK)
+
+    assert not connection.routed
+
+
+@contextlib.contextmanager
+def signalled(handler):
+    """Within, the handler of a signal is called in a few milliseconds."""
+    before = signal.signal(signal.SIGUSR1, handler)
+    later = threading.Timer(0.005, signal.pthread_kill, [threading.get_ident(), signal.SIGUSR1])
+    later.start()
+    try:
+        yield
+    finally:
+        later.join()
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_signal_handler_that_raises_while_it_waits_leaves_the_reading_to_the_io_thread(connection, peer, told):
+    def interrupt(*_):
+        raise AlarmError
+
+    with signalled(interrupt), pytest.raises(AlarmError):
+        [connection.receive(ACK) for _ in range(100)]
+    peer.send(ACK)
+
+    claim("the I/O thread has read it", lambda: told == [ACK])
+
+
+def test_a_signal_handler_may_wait_for_a_frame_of_its_own_meanwhile(connection, peer, told):
+    def send(*_):
+        peer.send(ACK)
+        connection.receive(ACK)
+
+    with signalled(send):
+        while not connection.routed:
+            connection.receive(b"never")
+
+    assert len(connection.routed) == 1
+    assert not told
