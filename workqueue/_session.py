@@ -167,6 +167,9 @@ class Session:
         for publish, error in settled:
             if isinstance(error, errors.Unroutable):  # it was deleted: declare it again before the next message
                 self._declared.pop(publish.queue, None)
-            publish.settled(error)
+            try:  # noqa: SIM105 - suppress takes half a microsecond
+                publish.settled(error)
+            except SystemExit:  # of a future's callback: the others are to end, too
+                pass
             if self._tell:
                 self._tell(PublishEnded(publish.queue, publish.message_id, time.monotonic() - publish.started, error))

@@ -1,5 +1,6 @@
 """The core's producer: what a send that returns is worth, and what every other end of it says."""
 
+import sys
 import threading
 
 import pytest
@@ -196,6 +197,19 @@ def test_a_callback_may_publish(producer, queue):
     claim("the callback has published", lambda: second)
 
     assert second[0].result(PATIENCE) is None
+
+
+def test_a_callback_that_exits_ends_nothing_else(producer, queue):
+    held = threading.Event()
+    producer.declare(queue)
+    producer._session.link.call_soon(lambda: held.wait(PATIENCE))  # so that none is confirmed too early
+    futures = [producer.send_async(queue, b"%d" % number) for number in range(10)]
+    for future in futures:
+        future.add_done_callback(lambda _: sys.exit())
+    held.set()
+
+    assert outcomes(futures) == [None] * 10
+    producer.send(queue, b"later")
 
 
 def test_waiting_in_a_callback_is_refused_rather_than_a_deadlock(producer, queue):
