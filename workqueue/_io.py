@@ -63,7 +63,7 @@ class _Connection(SelectConnection):
         self.routes: dict[int, Callable[[int, bytes], bool]] = {}
         self.writing = writing
         self.reading = threading.RLock()
-        self.beside: socket.socket | None = None  # pika's socket once more, for a thread that sends
+        self.beside: socket.socket | None = None  # pika's socket once more, for a thread that waits
         self._late: list[bytes] = []  # what the socket had no room for
         super().__init__(*arguments, **options)
 
