@@ -99,22 +99,33 @@ class _Connection(SelectConnection):
                 self.beside.close()
             self.beside = None
 
-    def receive(self, frame: bytes) -> None:
+    def watch(self, events: int = IOLoop.READ) -> None:
+        """Have the I/O thread look at the socket, or not."""
+        with self.reading:
+            if self.beside:
+                self.ioloop.update_handler(self.beside.fileno(), events)
+
+    def receive(self, frame: bytes, due: Callable[[], bool]) -> None:
         """Wait a moment for this very frame, and take it in the caller's thread. Leave anything else to the I/O thread.
 
-        This saves a change of threads, if the frame is all that is to come.
+        This saves a change of threads, if the frame is all that is to come, which ``due`` tells.
         """
-        with self.reading:
-            if beside := self.beside:
-                readable = select.poll()
-                readable.register(beside, select.POLLIN)
-                try:
-                    self.ioloop.update_handler(beside.fileno(), 0)  # or the I/O thread would wake up, too
-                    ready = readable.poll(_POLL * 1000) and not self._frame_buffer  # which has half a frame
-                    if ready and _try(beside.recv, len(frame) + 1, socket.MSG_PEEK) == frame:
-                        self._on_data_available(beside.recv(len(frame)))
-                finally:
-                    self.ioloop.update_handler(beside.fileno(), IOLoop.READ)
+        readable = select.poll()
+        try:
+            with self.reading:
+                if not (self.beside and due()):
+                    return
+                readable.register(self.beside, select.POLLIN)
+                self.watch(0)  # or it would wake up, too
+            # Holding nothing: a signal handler may take its time.
+            ready = readable.poll(_POLL * 1000)
+            with self.reading:
+                # Not if it is the rest of another frame.
+                taking = self.beside if ready and due() and not self._frame_buffer else None
+                if taking and _try(taking.recv, len(frame) + 1, socket.MSG_PEEK) == frame:
+                    self._on_data_available(taking.recv(len(frame)))
+        finally:
+            self.watch()
 
     def _on_readable(self, *_: object) -> None:
         with self.reading:
@@ -204,9 +215,12 @@ class Link:
             if self._connection.write(frames):
                 self.call_soon(lambda: self._connection._output_marshaled_frames([]))
 
-    def receive(self, frame: bytes) -> None:
-        """Wait a moment for this very frame, and take it in this thread. Leave anything else to the I/O thread."""
-        self._connection.receive(frame)
+    def receive(self, frame: bytes, due: Callable[[], bool]) -> None:
+        """Wait a moment for this very frame, and take it in this thread. Leave anything else to the I/O thread.
+
+        ``due`` tells whether it may still be the next to come.
+        """
+        self._connection.receive(frame, due)
 
     def ask(self, start: Callable[[Answer[T]], None], timeout: float = ANSWER_TIMEOUT) -> T:
         """Have the I/O thread start something; wait for its answer. Raises what the link was lost to."""
@@ -302,6 +316,10 @@ class Link:
         if self.failure is None:
             callback()
 
+    def watch(self) -> None:
+        """Look at the socket again, whatever keeps a thread that receives from leaving that to this one."""
+        self._connection.watch()
+
     def _serve(self) -> None:
         try:
             self._connection = _Connection(
@@ -369,6 +387,7 @@ class Link:
     def shut(self, reason: WorkqueueError) -> None:
         """Close it, as lost for this reason, which is told first."""
         self._fail(reason)
+        self._connection.watch()  # an interrupted thread may have left it
         # Without the broker's consent, for which pika has no public way. Ends in _on_closed.
         cut = functools.partial(self._connection._terminate_stream, StreamLostError("no longer needed"))
         if self._connection.is_open:

@@ -10,6 +10,9 @@ from workqueue._io import PUBLISH_CHANNEL, Link
 from workqueue.events import Blocked, Connected, Disconnected, PublishEnded, Teller
 from workqueue.queue import Queue
 
+_GLANCE = 0.1
+"""Seconds for which the socket is left to a thread that receives, at most, whatever its signal handlers do."""
+
 
 class Session:
     """One connection of a producer, from its opening to its loss, with every message that was given to it."""
@@ -66,9 +69,6 @@ class Session:
                 first = self._window.reserve(publish)
             if now:  # whoever waits for the answer should not wait for the I/O thread, too
                 self._flush()
-                # Not with an observer, which may need what its caller holds.
-                if (tag := self._window.only(publish)) and not self._tell:
-                    self.link.receive(_frames.settle(PUBLISH_CHANNEL, _frames.ACK, tag, 0))
             elif first:  # one wake-up of the I/O thread for a burst of messages
                 self.link.call_soon(self._flush)
         except BaseException:  # such as KeyboardInterrupt
@@ -76,6 +76,10 @@ class Session:
                 self.link.usable = False  # here, since the next call may be interrupted, too
                 self.link.give_up(errors.ConnectionLost("interrupted while a message was being sent"))
             raise
+        # Not with an observer, which may need what its caller holds.
+        if now and not self._tell and (tag := self._window.only(publish)):
+            ack = _frames.settle(PUBLISH_CHANNEL, _frames.ACK, tag, 0)
+            self.link.receive(ack, lambda: self._window.only(publish) == tag)
 
     def _await_room(self, publish: Publish) -> None:
         size = len(publish.body)
@@ -125,7 +129,8 @@ class Session:
         with self._lock:
             late = self._window.expired(now, f"within {self._timeout:g} s; {self.state}")
             following = self._window.next_deadline() or now + self._timeout  # whatever is sent later has so long
-        self.link.call_later(max(0.0, following - now), self._watch_deadlines)
+        self.link.call_later(min(max(0.0, following - now), _GLANCE), self._watch_deadlines)
+        self.link.watch()
         if self.link.blocked is None and any(publish.started >= self._calm_since for publish, _ in late):
             # There may never be an answer again: RabbitMQ 4.3.6 forgets what it owes a channel that has published to a
             # quorum queue without a majority. At once, before anybody hears of it, who may try again.

@@ -12,7 +12,7 @@ import pytest
 import workqueue
 
 CORE = sorted(Path(workqueue.__file__).parent.glob("*.py"))
-CEILING = 1315  # lines of code, without comments and docstrings
+CEILING = 1328  # lines of code, without comments and docstrings
 NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
 

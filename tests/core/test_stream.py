@@ -221,13 +221,17 @@ def told(connection, peer):
     io.join()
 
 
+def receive(connection, frame=ACK, due=lambda: True):
+    connection.receive(frame, due)
+
+
 def test_a_frame_that_is_waited_for_is_taken_by_who_waits(connection, peer, told):
     threads = []
     connection.routes[1] = lambda kind, payload: threads.append(threading.current_thread()) or True
     later = threading.Timer(0.005, peer.send, [ACK])
     later.start()
 
-    connection.receive(ACK)
+    receive(connection)
     later.join()
 
     assert threads == [threading.current_thread()]
@@ -239,7 +243,7 @@ def test_a_frame_that_is_waited_for_is_taken_by_who_waits(connection, peer, told
 def test_whatever_else_comes_is_left_to_the_io_thread(connection, peer, told, other):
     peer.send(other)
 
-    connection.receive(ACK)
+    receive(connection)
 
     claim("the I/O thread has read it", lambda: told == [other])
     assert not connection.routed
@@ -249,23 +253,40 @@ def test_the_rest_of_a_frame_is_left_to_the_io_thread_whatever_it_looks_like(con
     connection._frame_buffer = ACK[:7]
     peer.send(ACK)
 
-    connection.receive(ACK)
+    receive(connection)
 
     claim("the I/O thread has read it", lambda: told == [ACK])
     assert not connection.routed
 
 
 def test_what_does_not_come_within_a_moment_is_left_to_the_io_thread(connection, peer, told):
-    connection.receive(ACK)
+    receive(connection)
     peer.send(ACK)
 
     claim("the I/O thread has read it", lambda: told == [ACK])
 
 
+def test_nobody_waits_for_what_is_not_due(connection, peer, told):
+    receive(connection, due=lambda: False)
+    peer.send(ACK)
+
+    claim("the I/O thread has read it", lambda: told == [ACK])
+
+
+def test_a_frame_that_means_something_else_by_now_is_left_to_the_io_thread(connection, peer, told):
+    due = [False, True]
+    peer.send(ACK)
+
+    receive(connection, due=due.pop)
+
+    claim("the I/O thread has read it", lambda: told == [ACK])
+    assert not connection.routed
+
+
 def test_that_the_peer_is_gone_is_for_the_io_thread_to_find_out(connection, peer, told):
     peer.close()
 
-    connection.receive(ACK)
+    receive(connection)
 
     claim("the I/O thread has seen it", lambda: told and not any(told))
 
@@ -274,7 +295,7 @@ def test_beside_a_connection_that_was_released_nobody_waits(connection, peer, to
     connection.release()
     peer.send(ACK)
 
-    connection.receive(ACK)
+    receive(connection)
 
     assert not connection.routed
 
@@ -297,20 +318,31 @@ def test_a_signal_handler_that_raises_while_it_waits_leaves_the_reading_to_the_i
         raise AlarmError
 
     with signalled(interrupt), pytest.raises(AlarmError):
-        [connection.receive(ACK) for _ in range(100)]
+        [receive(connection) for _ in range(100)]
     peer.send(ACK)
 
     claim("the I/O thread has read it", lambda: told == [ACK])
 
 
+def test_while_a_signal_handler_takes_its_time_the_io_thread_may_look_again(connection, peer, told):
+    def linger(*_):
+        peer.send(b"for another")
+        connection.ioloop.add_callback_threadsafe(connection.watch)
+        claim("the I/O thread has read it", lambda: told == [b"for another"])
+
+    with signalled(linger):
+        while not told:
+            receive(connection)
+
+
 def test_a_signal_handler_may_wait_for_a_frame_of_its_own_meanwhile(connection, peer, told):
     def send(*_):
         peer.send(ACK)
-        connection.receive(ACK)
+        receive(connection)
 
     with signalled(send):
         while not connection.routed:
-            connection.receive(b"never")
+            receive(connection, b"never")
 
     assert len(connection.routed) == 1
     assert not told
