@@ -110,11 +110,11 @@ class _Connection(SelectConnection):
 
         This saves a change of threads, if the frame is all that is to come, which ``due`` tells.
         """
-        readable = select.poll()
         try:
             with self.reading:
                 if not (self.beside and due()):
                     return
+                readable = select.poll()
                 readable.register(self.beside, select.POLLIN)
                 self.watch(0)  # or it would wake up, too
             # Holding nothing: a signal handler may take its time.
